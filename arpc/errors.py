@@ -1,0 +1,177 @@
+"""Every exception that arpc raises, in one tree.
+
+    ArpcError
+    ├── CallTimeout          (TimeoutError)     no answer within the call's timeout
+    ├── ConnectionClosed     (ConnectionError)  the connection ended; ``.sent`` tells about this request
+    ├── ConnectError         (ConnectionError)  a connection could not be made
+    │   └── ConnectTimeout   (TimeoutError)     ... within ``connect_timeout``
+    ├── RemoteError                             the other side answered with an error
+    │   └── MethodNotFound                      ... because it has no such handler
+    ├── RpcError                                raise it in a handler to answer an error of your own
+    ├── Overstock                               ``try_notify`` found the socket full
+    ├── StreamReset                             a stream was ended by an error
+    ├── ProtocolError                           the wire's rules were broken
+    │   ├── LocalProtocolError                  ... by this side: a mistake in the calling program
+    │   └── RemoteProtocolError                 ... by the other side: the connection is closed
+    ├── CodecError                              a body could not be translated
+    │   ├── EncodeError                         ... from a value into bytes
+    │   └── DecodeError                         ... from bytes into the type asked for
+    ├── LimitExceeded        (ValueError)       a body larger than one of the sides accepts; nothing was sent
+    ├── AddressError         (ValueError)       an address that names no place to listen or dial
+    ├── RegistrationError    (TypeError)        a handler, router or service that cannot be served
+    └── LoopError            (RuntimeError)     an object used off the event loop (or process) it belongs to
+
+An error that closed a connection is the ``__cause__`` of what that connection's callers get.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "AddressError",
+    "ArpcError",
+    "CallTimeout",
+    "CodecError",
+    "ConnectError",
+    "ConnectTimeout",
+    "ConnectionClosed",
+    "DecodeError",
+    "EncodeError",
+    "LimitExceeded",
+    "LocalProtocolError",
+    "LoopError",
+    "MethodNotFound",
+    "Overstock",
+    "ProtocolError",
+    "RegistrationError",
+    "RemoteError",
+    "RemoteProtocolError",
+    "RpcError",
+    "StreamReset",
+    "remote_error",
+]
+
+METHOD_NOT_FOUND = "method not found"
+"""The text by which every arpc, in any language, says that it has no such handler (PROTOCOL part 1)."""
+
+OVERLOADED = "overloaded"
+"""The text of an answer to a request that was refused unread: not executed, safe to retry."""
+
+
+class ArpcError(Exception):
+    """Base of everything that arpc raises."""
+
+
+class CallTimeout(ArpcError, TimeoutError):
+    """No answer came within the timeout of the call. The handler over there may still run."""
+
+
+class ConnectionClosed(ArpcError, ConnectionError):
+    """The connection ended, or had ended before.
+
+    ``sent`` is False when the request certainly never left this process, so that sending it again is safe; True when
+    the other side may have received it.
+    """
+
+    def __init__(self, message: str, *, sent: bool = False) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class ConnectError(ArpcError, ConnectionError):
+    """No connection could be made to an address, or an address could not be listened on."""
+
+
+class ConnectTimeout(ConnectError, TimeoutError):
+    """The connection was not made within ``connect_timeout`` seconds."""
+
+
+class RemoteError(ArpcError):
+    """The other side answered the call with an error.
+
+    ``message`` is its text; ``code`` and ``details`` are None unless the other side said them.
+    """
+
+    def __init__(self, message: str, code: str | None = None, details: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.details = details
+
+
+class MethodNotFound(RemoteError):
+    """The other side has no handler of that name."""
+
+    def __init__(
+        self, message: str = METHOD_NOT_FOUND, code: str | None = "unimplemented", details: Any = None
+    ) -> None:
+        super().__init__(message, code, details)
+
+
+class RpcError(ArpcError):
+    """Raise it in a handler: the caller gets ``message`` (as a :class:`RemoteError`), and nothing is logged.
+
+    Any other exception of a handler answers a generic text and is logged here with its traceback.
+    """
+
+    def __init__(self, message: str, code: str | None = None, details: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.details = details
+
+
+class Overstock(ArpcError):
+    """``try_notify`` would have had to wait, because the socket is full. Nothing was sent."""
+
+
+class StreamReset(ArpcError):
+    """A stream was ended by an error of the other side."""
+
+
+class ProtocolError(ArpcError):
+    """The rules of the wire were broken."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This side asked for something that the wire cannot carry, such as a method of 200 bytes. Nothing was sent."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The other side sent what the protocol does not allow; the connection is closed with this as its cause."""
+
+
+class CodecError(ArpcError):
+    """A body could not be translated. The connection is not affected."""
+
+
+class EncodeError(CodecError):
+    """A value could not be encoded. Nothing was sent."""
+
+
+class DecodeError(CodecError):
+    """A body is not what was asked for; the message names the field where there is one."""
+
+
+class LimitExceeded(ArpcError, ValueError):
+    """A body is larger than this side or the other accepts. Nothing was sent."""
+
+
+class AddressError(ArpcError, ValueError):
+    """An address that names no place to listen at or to dial; the message shows a right one."""
+
+
+class RegistrationError(ArpcError, TypeError):
+    """A function or object that cannot be served as it is; the message says what to change."""
+
+
+class LoopError(ArpcError, RuntimeError):
+    """An arpc object was used from another event loop, or another process, than the one it was made in."""
+
+
+def remote_error(text: str) -> RemoteError:
+    """The exception for an error answer of the wire: texts that every arpc shares get their class and code."""
+    if text == METHOD_NOT_FOUND:
+        return MethodNotFound()
+    return RemoteError(text, OVERLOADED if text == OVERLOADED else None)

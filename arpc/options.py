@@ -1,0 +1,129 @@
+"""Every setting of an endpoint: one frozen, validated object, given as keywords to ``serve`` and ``connect``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, TypedDict
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a connection: ``open``, ``close``, ``overloaded`` or ``notify_dropped``.
+
+    ``peer`` is the :class:`~arpc.Peer`, ``detail`` says more in words (the cause of a ``close``).
+    ``overloaded`` and ``notify_dropped`` come once each time refusing begins; ``peer.stats`` counts every message.
+    """
+
+    name: str
+    peer: Any
+    detail: str = ""
+
+
+class OptionKeywords(TypedDict, total=False):
+    """The keywords of ``serve`` and ``connect``; :class:`Options` documents each."""
+
+    timeout: float | None
+    connect_timeout: float | None
+    hello_timeout: float
+    extensions: bool
+    max_body: int
+    max_streams: int
+    stream_window: int
+    max_inflight: int
+    max_inflight_total: int
+    max_queued: int
+    max_queued_bytes: int
+    max_buffered: int
+    max_threads: int
+    stall_timeout: float
+    send_timeout: float
+    write_buffer: int
+    notify_grace: float
+    reuse_port: bool
+    on_event: Callable[[Event], None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings of one endpoint. Sizes are bytes, times are seconds; ValueError names a setting that makes no sense."""
+
+    timeout: float | None = 30.0
+    """What a call waits for its answer when it does not say; None waits for ever."""
+    connect_timeout: float | None = 10.0
+    """What ``connect`` may take until the other side has accepted."""
+    hello_timeout: float = 1.0
+    """What the extensions' Hello waits for its Pong before the base protocol is used for good (PROTOCOL part 2)."""
+    extensions: bool = True
+    """Whether a Hello is sent and answered."""
+    max_body: int = 64 * MIB - 16
+    """The largest body (method and data) that is accepted, and that is sent to a peer that announced no other."""
+    max_streams: int = 65_536
+    """Streams that the other side may have open; announced in the Hello."""
+    stream_window: int = 256 * KIB
+    """Credit that a stream begins with; announced in the Hello."""
+    max_inflight: int = 1024
+    """Handlers of one connection that may be suspended at a time; further requests wait in its queue."""
+    max_inflight_total: int = 65_536
+    """The same for all connections of an endpoint together."""
+    max_queued: int = 262_144
+    """Messages of one connection that may wait for a handler."""
+    max_queued_bytes: int = 64 * MIB
+    """Bytes that those messages may hold."""
+    max_buffered: int = 512 * MIB
+    """What unfinished frames and waiting messages of all connections of an endpoint may hold together."""
+    max_threads: int = 32
+    """Threads for handlers registered with ``threaded=True``."""
+    stall_timeout: float = 30.0
+    """A frame that has begun must grow by 4 KiB, or end, within this time, or its connection is closed."""
+    send_timeout: float = 30.0
+    """How long the other side may read nothing at all while the socket is full; then its connection is closed."""
+    write_buffer: int = 256 * KIB
+    """Bytes that may wait for the socket before ``call`` and ``notify`` wait, too."""
+    notify_grace: float = 30.0
+    """How long handlers of notifies that had arrived may run on after their connection has ended."""
+    reuse_port: bool = False
+    """Listen with SO_REUSEPORT, so that several processes share a TCP address."""
+    on_event: Callable[[Event], None] | None = None
+    """Called on the event loop with each :class:`Event`; what it raises is logged."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _check(field.name, getattr(self, field.name))
+
+
+_MAY_BE_NONE = frozenset({"timeout", "connect_timeout", "on_event"})
+_MAY_BE_ZERO = frozenset({"notify_grace", "stream_window", "max_streams"})
+_U32 = frozenset({"max_body", "max_streams", "stream_window"})
+
+
+def _check(name: str, value: Any) -> None:
+    if value is None and name in _MAY_BE_NONE:
+        return
+    if name == "on_event":
+        if not callable(value):
+            raise ValueError(f"on_event is called with each event, and cannot be {value!r}")
+    elif name in {"extensions", "reuse_port"}:
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} is True or False, not {value!r}")
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{name} is a number, not {value!r}")
+    elif not (value > 0 or (value == 0 and name in _MAY_BE_ZERO)):
+        raise ValueError(f"{name} must be above 0, not {value!r}")
+    elif "timeout" not in name and name != "notify_grace" and not isinstance(value, int):
+        raise ValueError(f"{name} is a whole number, not {value!r}")
+    elif name in _U32 and value > 0xFFFF_FFFF:
+        raise ValueError(f"{name} travels as 32 bits and cannot be {value}")
+
+
+def make_options(keywords: OptionKeywords) -> Options:
+    """The options of those keywords; TypeError names one that does not exist."""
+    unknown = keywords.keys() - OptionKeywords.__annotations__.keys()
+    if unknown:
+        raise TypeError(
+            f"no such option: {', '.join(sorted(unknown))}; there are {', '.join(OptionKeywords.__annotations__)}"
+        )
+    return Options(**keywords)

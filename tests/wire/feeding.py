@@ -1,0 +1,124 @@
+"""How a connection may deliver bytes, and a session whose hooks write down what they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any, Protocol, Unpack
+
+import pytest
+
+from arpc.frame import PING, Frame, Splitter, encode
+from arpc.options import OptionKeywords, Options
+from arpc.session import Session
+
+Way = Callable[[bytes], list[bytes]]
+"""Cuts bytes into the chunks in which they arrive."""
+
+TAIL = encode(PING, 0, 0)[:7]
+"""The beginning of another frame."""
+
+
+def whole(data: bytes) -> list[bytes]:
+    return [data]
+
+
+def bytewise(data: bytes) -> list[bytes]:
+    return [data[at : at + 1] for at in range(len(data))]
+
+
+def with_tail(data: bytes) -> list[bytes]:
+    return [data + TAIL]
+
+
+def at_random(data: bytes, seed: int) -> list[bytes]:
+    """Cuts anywhere; chunks may be empty."""
+    random = Random(seed)
+    cuts = sorted(random.choices(range(len(data) + 1), k=random.randint(0, 12)))
+    return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+
+
+every_way = pytest.mark.parametrize("way", [whole, bytewise, with_tail], ids=lambda way: way.__name__)
+
+
+def split(splitter: Splitter, chunks: Iterable[bytes]) -> list[Frame]:
+    return [frame for chunk in chunks for frame in splitter.feed(chunk)]
+
+
+class Side:
+    """One side of a connection without a connection: a session, and lists of what its hooks were told."""
+
+    def __init__(self, *, on_ready: Callable[[Side], None] | None = None, **options: Unpack[OptionKeywords]) -> None:
+        self.options = Options(**options)
+        self.session = Session(self, self.options)
+        self.batches: list[list[Frame]] = []
+        self.answers: list[tuple[Any, int, bytes]] = []
+        self.pongs: list[Any] = []
+        self.order: list[str] = []
+        self.outputs = 0
+        self.readies = 0
+        self._react = on_ready
+
+    def on_output(self) -> None:
+        self.outputs += 1
+
+    def on_messages(self, frames: list[Frame]) -> None:
+        self.order.append("messages")
+        self.batches.append(frames)
+
+    def on_response(self, token: Any, flag: int, data: bytes) -> None:
+        self.order.append("answer")
+        self.answers.append((token, flag, data))
+
+    def on_pong(self, token: Any) -> None:
+        self.pongs.append(token)
+
+    def on_ready(self) -> None:
+        self.readies += 1
+        if self._react is not None:
+            self._react(self)
+
+    @property
+    def messages(self) -> list[Frame]:
+        return [frame for batch in self.batches for frame in batch]
+
+    def feed(self, chunks: Iterable[bytes]) -> None:
+        for chunk in chunks:
+            self.session.receive(chunk)
+
+    def sent(self) -> bytes:
+        """What is to be sent, taken."""
+        return b"".join(self.session.take())
+
+    def frames(self) -> list[Frame]:
+        """The same as frames."""
+        data = self.sent()
+        splitter = Splitter(0xFFFF_FFFF)
+        frames = splitter.feed(data)
+        assert splitter.error is None
+        assert not splitter.unfinished
+        return frames
+
+
+def dialler(**options: Unpack[OptionKeywords]) -> Side:
+    """Has dialled a peer of the base protocol, and may send."""
+    side = Side(**options)
+    assert bool(side.session.dial()) is side.options.extensions
+    side.session.receive(encode(5, 0, 0) if side.options.extensions else b"")
+    return side
+
+
+def acceptor(**options: Unpack[OptionKeywords]) -> Side:
+    """Was dialled by a peer of the base protocol, and may send."""
+    side = Side(**options)
+    side.session.settle()
+    return side
+
+
+both_sides = pytest.mark.parametrize("make", [dialler, acceptor], ids=lambda make: make.__name__)
+
+
+class Make(Protocol):
+    """Makes a side that may send; see :data:`both_sides`."""
+
+    def __call__(self, **options: Unpack[OptionKeywords]) -> Side: ...
