@@ -1,0 +1,88 @@
+"""arpc: one connection, two equal peers. Either side calls and notifies the other; see the README.
+
+router = arpc.Router()
+
+@router.handle("/greet")
+async def greet(name: str) -> str:
+    return f"Hello, {name}"
+
+async with arpc.serve("tcp://127.0.0.1:0", router) as server, arpc.connect(server.address) as peer:
+    await peer.call("/greet", "Ann", returns=str)
+"""
+
+from .client import Client, Connecting, connect
+from .codecs import Codec
+from .context import Context, current
+from .errors import (
+    AddressError,
+    ArpcError,
+    CallTimeout,
+    CodecError,
+    ConnectError,
+    ConnectionClosed,
+    ConnectTimeout,
+    DecodeError,
+    EncodeError,
+    LimitExceeded,
+    LocalProtocolError,
+    LoopError,
+    MethodNotFound,
+    Overstock,
+    ProtocolError,
+    RegistrationError,
+    RemoteError,
+    RemoteProtocolError,
+    RpcError,
+    StreamReset,
+)
+from .hello import Capabilities, Capability
+from .loops import run
+from .options import Event, Options
+from .peer import Peer
+from .router import Router
+from .server import Server, Starting, serve
+from .service import rpc
+from .stats import Stats
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AddressError",
+    "ArpcError",
+    "CallTimeout",
+    "Capabilities",
+    "Capability",
+    "Client",
+    "Codec",
+    "CodecError",
+    "ConnectError",
+    "ConnectTimeout",
+    "Connecting",
+    "ConnectionClosed",
+    "Context",
+    "DecodeError",
+    "EncodeError",
+    "Event",
+    "LimitExceeded",
+    "LocalProtocolError",
+    "LoopError",
+    "MethodNotFound",
+    "Options",
+    "Overstock",
+    "Peer",
+    "ProtocolError",
+    "RegistrationError",
+    "RemoteError",
+    "RemoteProtocolError",
+    "Router",
+    "RpcError",
+    "Server",
+    "Starting",
+    "Stats",
+    "StreamReset",
+    "connect",
+    "current",
+    "rpc",
+    "run",
+    "serve",
+]

@@ -1,0 +1,111 @@
+"""``arpc.connect``: a peer that was dialled."""
+
+# pyright: reportPrivateUsage=false
+# Servers and clients make peers: what of them is nobody else's business is theirs.
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Sequence
+from types import TracebackType
+from typing import Unpack
+
+from .codecs import Codec
+from .endpoint import Endpoint
+from .errors import ConnectError, ConnectionClosed, ConnectTimeout
+from .middleware import Middleware
+from .options import OptionKeywords
+from .peer import Peer
+from .router import Router
+from .transport import Address, parse_address
+from .transports import transport_for
+
+__all__ = ["Client", "Connecting", "connect"]
+
+
+class Client(Peer):
+    """A peer whose connection was made from here. ``async with`` closes it at the end."""
+
+    __slots__ = ("_target",)
+
+    def __init__(self, endpoint: Endpoint, target: Address) -> None:
+        super().__init__(endpoint)
+        self._target = target
+
+    async def _dial(self) -> None:
+        options = self._endpoint.options
+        target = self._target
+        transport = transport_for(target.scheme)
+        connection = self._connection
+        try:
+            async with asyncio.timeout(options.connect_timeout):
+                await transport.dial(target, lambda: connection, options)
+        except TimeoutError:
+            connection.abort(ConnectionClosed("it was never made"))
+            raise ConnectTimeout(
+                f"{target} did not accept within {options.connect_timeout:g} s (connect_timeout)"
+            ) from None
+        except (OSError, UnicodeError) as error:
+            raise ConnectError(f"cannot connect to {target}: {getattr(error, 'strerror', None) or error}") from error
+        try:
+            await self._endpoint.until_ready(connection)
+        except BaseException:
+            connection.abort(ConnectionClosed("connecting was given up"))
+            raise
+        connection.check_open()
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class Connecting:
+    """A client that is not connected yet: ``await`` it, or enter it with ``async with``."""
+
+    def __init__(self, address: str, make_endpoint: Callable[[], Endpoint]) -> None:
+        self._address = address
+        self._make_endpoint = make_endpoint
+        self._client: Client | None = None
+
+    async def _connect(self) -> Client:
+        target = parse_address(self._address)
+        client = Client(self._make_endpoint(), target)
+        await client._dial()
+        return client
+
+    def __await__(self) -> Generator[None, None, Client]:
+        return self._connect().__await__()
+
+    async def __aenter__(self) -> Client:
+        self._client = await self._connect()
+        return self._client
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+
+def connect(
+    address: str,
+    router: Router | None = None,
+    *,
+    codec: str | Codec | None = None,
+    middleware: Sequence[Middleware] = (),
+    **options: Unpack[OptionKeywords],
+) -> Connecting:
+    """Connects to ``address``: ``peer = await connect(...)``, or ``async with connect(...) as peer``.
+
+    ``router``: what the other side may call here. ``codec``: a name or an object, JSON by default; the other side's
+    must be the same. ``middleware``: stands around every handler here, the first one outermost. ``options``: see
+    :class:`~arpc.Options`.
+
+    Raises AddressError, ConnectError, ConnectTimeout, ConnectionClosed (it ended during the Hello), RegistrationError,
+    ValueError or TypeError for an option.
+    """
+    return Connecting(address, lambda: Endpoint(router, codec, options, dials=True, middleware=middleware))

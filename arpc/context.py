@@ -1,0 +1,139 @@
+"""What a handler can know about the message that it serves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .frame import NOTIFY, Frame
+
+if TYPE_CHECKING:
+    from .peer import Peer
+
+__all__ = ["Context", "FromThread", "State", "current"]
+
+
+class State(dict[str, Any]):
+    """What an application wants to remember, by item or by attribute: ``state["user"]`` is ``state.user``."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"nothing is remembered as {name!r}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        try:
+            del self[name]
+        except KeyError:
+            raise AttributeError(f"nothing is remembered as {name!r}") from None
+
+
+class Context:
+    """One message, seen from its handler: a parameter annotated with this class receives it."""
+
+    __slots__ = ("_frame", "_state", "peer")
+
+    def __init__(self, peer: Peer, frame: Frame) -> None:
+        self._frame = frame
+        self._state: State | None = None
+        self.peer = peer
+        """The endpoint that sent the message; call and notify it as you like."""
+
+    @property
+    def method(self) -> str:
+        """The name that was called."""
+        return self._frame[4].decode("utf-8", "replace")
+
+    @property
+    def body(self) -> bytes:
+        """The message's data, as it came."""
+        return self._frame[5]
+
+    @property
+    def kind(self) -> str:
+        """``"call"``, or ``"notify"``, whose result nobody waits for."""
+        return "notify" if self._frame[0] == NOTIFY else "call"
+
+    @property
+    def state(self) -> State:
+        """Room for this message; ``ctx.peer.state`` is room for the connection."""
+        if self._state is None:
+            self._state = State()
+        return self._state
+
+    @property
+    def from_thread(self) -> FromThread:
+        """The way back to the peer for handlers registered with ``threaded=True``."""
+        return FromThread(self.peer)
+
+    def __repr__(self) -> str:
+        return f"<arpc.Context {self.kind} {self.method!r} from {self.peer!r}>"
+
+
+class FromThread:
+    """Blocking calls to a peer from a thread that is not its event loop's."""
+
+    __slots__ = ("_peer",)
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+
+    def call(self, method: str, body: Any = None, *, returns: Any = Any, **options: Any) -> Any:
+        """As :meth:`Peer.call`; blocks this thread until the answer is there."""
+        return self._run(self._peer.call(method, body, returns=returns, **options))
+
+    def notify(self, method: str, body: Any = None) -> None:
+        """As :meth:`Peer.notify`; blocks this thread while the socket is full."""
+        self._run(self._peer.notify(method, body))
+
+    def _run(self, call: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run_coroutine_threadsafe(call, self._peer.loop).result()
+        call.close()
+        raise RuntimeError("from_thread blocks, and this is an event loop: await ctx.peer.call(...) here")
+
+
+class Serving(Protocol):
+    """Whatever runs handlers, as far as :func:`current` needs to know it."""
+
+    task: asyncio.Task[None] | None
+
+    def context(self) -> Context:
+        """The context of the message that is being served."""
+        ...
+
+    def lend(self, connection: Any) -> Serving | None:
+        """A call to this connection begins: the handler's slot is lent if it serves it. None if it does not."""
+
+    async def take_back(self) -> None:
+        """That call has ended."""
+
+
+serving: ContextVar[Serving | None] = ContextVar("arpc_serving", default=None)
+"""Who serves here: set once for each runner's task, never for a message; tasks and threads of a handler inherit it."""
+
+
+def current() -> Context:
+    """The context of the message that this handler serves; LookupError outside of a handler.
+
+    It is found by the running task: in a task that a handler has started, hand it the context instead.
+    """
+    runner = serving.get()
+    if runner is not None and runner.task is not None:
+        try:
+            here = asyncio.current_task()
+        except RuntimeError:
+            return runner.context()  # a thread of a threaded handler, whose task waits for it
+        if here is runner.task:
+            return runner.context()
+    raise LookupError("arpc.current() works in a handler's own task; in others pass the context on")

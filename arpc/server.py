@@ -1,0 +1,151 @@
+"""``arpc.serve``: listeners, and the peers that came through them."""
+
+# pyright: reportPrivateUsage=false
+# Servers and clients make peers: what of them is nobody else's business is theirs.
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Iterable, Sequence, Set
+from types import TracebackType
+from typing import Unpack
+
+from .codecs import Codec
+from .connection import Connection
+from .endpoint import Endpoint
+from .errors import AddressError, ConnectionClosed
+from .middleware import Middleware
+from .options import OptionKeywords
+from .peer import Peer
+from .router import Router
+from .transport import Listener, parse_address
+from .transports import transport_for
+
+__all__ = ["Server", "Starting", "serve"]
+
+
+class Server:
+    """Accepts connections; each becomes a :class:`Peer` that can be called as well as it can call."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._listeners: list[Listener] = []
+        self._stopping: asyncio.Task[None] | None = None
+        self._stopped = endpoint.loop.create_future()
+
+    def _accept(self) -> Connection:
+        return Peer(self._endpoint)._connection
+
+    async def _listen(self, addresses: list[str]) -> None:
+        try:
+            for address in map(parse_address, addresses):
+                transport = transport_for(address.scheme)
+                self._listeners.append(await transport.listen(address, self._accept, self._endpoint.options))
+        except BaseException:
+            await self.stop()
+            raise
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where this server can be dialled, with the ports that it really got."""
+        return [listener.address for listener in self._listeners]
+
+    @property
+    def address(self) -> str:
+        """The first of :attr:`addresses`."""
+        return self._listeners[0].address
+
+    @property
+    def peers(self) -> Set[Peer]:
+        """Those who are connected now; a new set, to iterate over while they come and go."""
+        return {connection.peer for connection in self._endpoint.connections if connection.open}
+
+    async def stop(self) -> None:
+        """Stops listening, closes every peer, cancels the handlers that run, and returns when all have ended.
+
+        Handlers that clean up for longer than the option ``notify_grace`` are not waited for.
+        """
+        self._endpoint.check()
+        if self._stopping is None:
+            self._stopping = self._endpoint.loop.create_task(self._stop())
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> None:
+        endpoint = self._endpoint
+        endpoint.stopped = True
+        for listener in self._listeners:
+            await listener.close()
+        closing = list(endpoint.connections)
+        for connection in closing:
+            connection.close(ConnectionClosed("the server was stopped"))
+        await endpoint.shut_down()
+        for connection in closing:
+            await connection.wait_ended()
+        if not self._stopped.done():
+            self._stopped.set_result(None)
+
+    async def wait_closed(self) -> None:
+        """Returns when the server has been stopped."""
+        self._endpoint.check()
+        await asyncio.shield(self._stopped)
+
+    async def __aenter__(self) -> Server:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def __repr__(self) -> str:
+        where = " ".join(self.addresses) or "(not listening)"
+        return f"<arpc.Server {where}, {len(self._endpoint.connections)} connections>"
+
+
+class Starting:
+    """A server that is not started yet: ``await`` it, or enter it with ``async with``."""
+
+    def __init__(self, addresses: str | Iterable[str], make_endpoint: Callable[[], Endpoint]) -> None:
+        self._addresses = [addresses] if isinstance(addresses, str) else list(addresses)
+        self._make_endpoint = make_endpoint
+        self._server: Server | None = None
+
+    async def _start(self) -> Server:
+        if not self._addresses:
+            raise AddressError("a server needs an address, such as tcp://127.0.0.1:0")
+        server = Server(self._make_endpoint())
+        await server._listen(self._addresses)
+        return server
+
+    def __await__(self) -> Generator[None, None, Server]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> Server:
+        self._server = await self._start()
+        return self._server
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            await self._server.stop()
+
+
+def serve(
+    addresses: str | Iterable[str],
+    router: Router,
+    *,
+    codec: str | Codec | None = None,
+    middleware: Sequence[Middleware] = (),
+    **options: Unpack[OptionKeywords],
+) -> Starting:
+    """Serves ``router`` at one address or several: ``server = await serve(...)``, or ``async with serve(...)``.
+
+    ``addresses``: ``tcp://host:port`` (port 0 takes a free one), ``unix:///path``, ``mem://name``. ``codec``: a name or
+    an object, JSON by default. ``middleware``: stands around every handler, the first one outermost. ``options``: see
+    :class:`~arpc.Options`.
+
+    Raises AddressError, ConnectError (the address cannot be listened on), RegistrationError (the codec cannot serve a
+    handler's types), ValueError or TypeError for an option.
+    """
+    return Starting(addresses, lambda: Endpoint(router, codec, options, dials=False, middleware=middleware))

@@ -1,0 +1,155 @@
+"""Addresses, and the contract between an endpoint and whatever carries its bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, cast
+
+from .errors import AddressError
+from .options import Options
+
+__all__ = ["Address", "Listener", "Transport", "describe", "has_ended", "parse_address", "reason"]
+
+SCHEMES = ("tcp", "unix", "mem")
+
+ProtocolFactory = Callable[[], asyncio.Protocol]
+
+
+class Address(NamedTuple):
+    """A parsed address: its scheme and what follows ``://``; for TCP its host and port, too."""
+
+    scheme: str
+    rest: str
+    host: str = ""
+    port: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.rest}"
+
+
+class Listener(Protocol):
+    """Something that accepts connections."""
+
+    @property
+    def address(self) -> str:
+        """Where it can be dialled: with the port that it really got."""
+        ...
+
+    async def close(self) -> None:
+        """Accepts no more, and frees the address. Connections that were accepted live on."""
+
+
+class Transport(Protocol):
+    """A way to carry bytes. A connection is an :class:`asyncio.Protocol` on an :class:`asyncio.Transport`."""
+
+    async def listen(self, address: Address, factory: ProtocolFactory, options: Options) -> Listener:
+        """Accepts connections at ``address``. ConnectError if that is not possible."""
+        ...
+
+    async def dial(self, address: Address, factory: ProtocolFactory, options: Options) -> asyncio.Protocol:
+        """Connects to ``address``. OSError says why that is not possible."""
+        ...
+
+
+def parse_address(address: str) -> Address:
+    """Reads ``tcp://host:port``, ``tcp://[::1]:port``, ``unix:///path``, ``mem://name``; AddressError for all else."""
+    given = cast(object, address)
+    if not isinstance(given, str):
+        raise AddressError(f"an address is a string like tcp://127.0.0.1:9000, not {address!r}")
+    if "\0" in address or not address.isprintable():
+        raise AddressError(f"{address!r} holds characters that no address has")
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        raise AddressError(
+            f"{address!r} has no scheme: write tcp://{address or '127.0.0.1:9000'}, or unix:// or mem://"
+        )
+    if scheme not in SCHEMES:
+        known = ", ".join(f"{name}://" for name in SCHEMES)
+        raise AddressError(f"{address!r}: there is no transport {scheme}://; there are {known}")
+    if scheme == "tcp":
+        return _parse_tcp(address, rest)
+    if not rest:
+        example = "unix:///run/service.sock" if scheme == "unix" else "mem://name"
+        raise AddressError(f"{address!r} names nothing: write it like {example}")
+    if scheme == "unix" and len(rest.encode()) > 107:
+        raise AddressError(
+            f"{address!r}: the path of a unix socket has at most 107 bytes, this one {len(rest.encode())}"
+        )
+    return Address(scheme, rest)
+
+
+def _parse_tcp(address: str, rest: str) -> Address:
+    if rest.startswith("["):
+        host, closed, after = rest[1:].partition("]")
+        separator, port = after[:1], after[1:]
+        if not closed or (after and separator != ":"):
+            raise AddressError(f"{address!r}: write an IPv6 address as tcp://[::1]:9000")
+    else:
+        host, separator, port = rest.rpartition(":")
+        if ":" in host:
+            raise AddressError(f"{address!r}: write an IPv6 address in brackets, as tcp://[::1]:9000")
+    if not separator or not port:
+        raise AddressError(
+            f"{address!r} has no port: write it like tcp://127.0.0.1:9000 (to listen on any free port: 0)"
+        )
+    if not host:
+        raise AddressError(
+            f"{address!r} has no host: write tcp://127.0.0.1:{port}, or tcp://0.0.0.0:{port} for all interfaces"
+        )
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
+        raise AddressError(f"{address!r}: a port is a number from 0 to 65535, not {port!r}")
+    return Address("tcp", rest, host, int(port))
+
+
+def format_tcp(name: Any) -> str:
+    """The address of a socket name as the socket module gives it."""
+    host, port = name[:2]
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def reason(error: Exception) -> str:
+    """What an operating system's error says, without its number."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+def has_ended(transport: asyncio.BaseTransport) -> bool:
+    """Whether the other side has closed or vanished, seen without reading: for a transport whose reading is paused."""
+    ended = transport.get_extra_info("ended")
+    if ended is not None:
+        return bool(ended)
+    channel = transport.get_extra_info("socket")
+    if channel is None or channel.fileno() < 0 or not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(channel.fileno(), select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0))
+    return bool(poll.poll(0))
+
+
+async def close_listener(server: asyncio.Server) -> None:
+    """Closes a listening socket of asyncio's or uvloop's."""
+    if isinstance(cast(object, server), asyncio.base_events.Server):
+        # asyncio fails on connections that it has accepted and not set up yet, and leaves them hanging: no more are
+        # accepted, and two turns of the loop set up the rest.
+        loop = asyncio.get_running_loop()
+        for listening in server.sockets:
+            loop.remove_reader(listening.fileno())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    server.close()
+
+
+def describe(transport: asyncio.BaseTransport | None) -> str:
+    """The address of the other end of a connection, for people to read."""
+    if transport is None:
+        return "(not connected)"
+    name = transport.get_extra_info("peername")
+    if isinstance(name, tuple):
+        return format_tcp(name)
+    path = name or transport.get_extra_info("sockname")
+    if isinstance(path, tuple):
+        return "tcp://(gone)"
+    if isinstance(path, bytes):
+        path = path.decode("utf-8", "replace")
+    return str(path) if path and "://" in path else f"unix://{path or ''}"

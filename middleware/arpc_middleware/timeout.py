@@ -1,0 +1,35 @@
+"""Bounds the time of handlers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from arpc.context import Context
+from arpc.errors import RpcError
+from arpc.middleware import Next
+
+__all__ = ["Timeout"]
+
+
+class Timeout:
+    """Cancels a handler after ``seconds`` (above 0) and answers its caller with an error.
+
+    It bounds what suspends: a plain function that blocks the event loop, and the thread of a ``threaded=True`` handler,
+    cannot be stopped.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        if not seconds > 0:
+            raise ValueError(f"a handler's time is seconds above 0, not {seconds!r}")
+        self.seconds = seconds
+
+    async def __call__(self, ctx: Context, call_next: Next) -> Any:
+        scope = asyncio.timeout(self.seconds)
+        try:
+            async with scope:
+                return await call_next(ctx)
+        except TimeoutError:
+            if not scope.expired():
+                raise  # the handler's own
+            raise RpcError(f"{ctx.method} took longer than {self.seconds:g} s", code="deadline_exceeded") from None
