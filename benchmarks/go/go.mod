@@ -1,0 +1,5 @@
+module arpcbench
+
+go 1.21
+
+require github.com/lesismal/arpc v1.2.17
