@@ -1,33 +1,14 @@
-"""Handlers that call their caller back, at any depth and at full load; and the slots of ``max_inflight`` meanwhile."""
+"""Handlers that call their caller back, at any depth and at full load, without waiting for each other for ever."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 import arpc
 from tests.peer.conftest import Connect, Dial
-
-
-class Gauge:
-    """How many handlers run at once: those that wait for a call of their own to their peer do not count."""
-
-    def __init__(self) -> None:
-        self.now = 0
-        self.most = 0
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        self.now += 1
-        self.most = max(self.most, self.now)
-        try:
-            yield
-        finally:
-            self.now -= 1
 
 
 def descending() -> arpc.Router:

@@ -282,7 +282,7 @@ async def test_closed_peers_are_not_kept(anywhere: Anywhere) -> None:
     async with arpc.serve(anywhere(), echoing()) as server:
         ended: list[weakref.ref[arpc.Peer]] = []
         for _ in range(10):
-            client = await arpc.connect(server.address, echoing())
+            client = await arpc.connect(server.address, echoing(), hello_timeout=0.1)
             peer = await accepted(server)
             waiting = asyncio.gather(client.call("/hang"), peer.call("/hang"), return_exceptions=True)
             await busy(client, server)
