@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .errors import CallTimeout, ConnectionClosed, RemoteProtocolError, remote_error
 from .frame import FLAG_ERROR, LARGE, Frame
@@ -71,18 +71,17 @@ class Connection(asyncio.Protocol):
     # --- the transport's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
-        self._transport = transport  # type: ignore[assignment]  # uvloop's transports are no asyncio.Transport
+        made = self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclasses of it
         endpoint = self.endpoint
         if endpoint.stopped:
             self.abort(ConnectionClosed("the server was stopped"))
             return
-        transport.set_write_buffer_limits(high=endpoint.options.write_buffer)  # type: ignore[attr-defined]
+        made.set_write_buffer_limits(high=endpoint.options.write_buffer)
         endpoint.connections.add(self)
         if endpoint.dials:
             hello = self.session.dial()
             if hello:
-                self._transport.write(hello)  # type: ignore[union-attr]
+                made.write(hello)
         elif not endpoint.options.extensions:
             self.session.settle()
         self.emit("open")

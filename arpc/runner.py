@@ -248,7 +248,6 @@ def _serve(runner: Runner) -> Generator[Any, None, None]:
                     or getrefcount(task) != references
                     or getweakrefcount(task) != weak
                     or task.get_name() is not NAME
-                    or task._callbacks
                     or runner.suspended
                     or (pristine and _changed(variables, pristine))
                 ):

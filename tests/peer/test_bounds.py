@@ -256,7 +256,7 @@ def streams(start: int) -> bytes:
     return b"".join(frame(STREAM | 0x80, seq, b"/nobody") for seq in range(start, start + 1000))
 
 
-FLOODS = {
+FLOODS: dict[str, Callable[[], Iterator[bytes]]] = {
     "pings": lambda: repeat(frame(PING) * 1000),
     "requests": lambda: requests(b"/echo", bytes(KIB), 64),
     "requests to suspended handlers": lambda: requests(b"/later", bytes(KIB), 64),

@@ -1,133 +1,104 @@
-"""The slots of ``max_inflight``: they bound what runs, and never keep two sides waiting for each other."""
+"""Slots for handlers: all are given back, whoever gives up, and those who left still get their turn."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 
 import pytest
 
 import arpc
-from tests.peer.conftest import Connect, Dial
-from tests.peer.gauge import Gauge, backing, endpoint_of
+from tests.peer.conftest import Connect
 from tests.tools import eventually
 
-
-def gauged(gauge: Gauge) -> arpc.Router:
-    router = arpc.Router()
-
-    @router.handle("/work")
-    async def work(ctx: arpc.Context) -> None:
-        with gauge.running():
-            await asyncio.sleep(0.001)
-        await ctx.peer.call("/back")
-        with gauge.running():
-            await asyncio.sleep(0.001)
-        await asyncio.gather(ctx.peer.call("/back"), ctx.peer.call("/back"))
-        with gauge.running():
-            await asyncio.sleep(0)
-
-    @router.handle("/simple")
-    async def simple() -> None:
-        with gauge.running():
-            await asyncio.sleep(0.001)
-
-    return router
+pytestmark = pytest.mark.timeout(20)
 
 
-@pytest.mark.parametrize("bound", [1, 4])
-async def test_max_inflight_bounds_what_runs_also_after_a_callback(connect: Connect, bound: int) -> None:
-    gauge = Gauge()
-    link = await connect(gauged(gauge), backing(), server_options={"max_inflight": bound})
-    await asyncio.gather(*(link.client.call(method) for _ in range(30) for method in ("/work", "/simple")))
-    assert gauge.most == bound
+SOON = 0.15
+
+both_transports = pytest.mark.parametrize("scheme", ["mem", "tcp"])
 
 
-async def test_tasks_of_one_handler_that_call_at_different_times_lend_one_slot(connect: Connect) -> None:
-    router, gauge = arpc.Router(), Gauge()
+def collecting() -> tuple[arpc.Router, list[str]]:
+    """Notes each body."""
+    router, seen = arpc.Router(), list[str]()
 
-    @router.handle("/spread")
-    async def spread(ctx: arpc.Context) -> None:
-        async def several(count: int) -> None:
-            for _ in range(count):
-                await ctx.peer.call("/back")
-                await asyncio.sleep(0)
+    @router.handle("/note")
+    def note(body: str) -> None:
+        seen.append(body)
 
-        await asyncio.gather(*(several(count) for count in range(5)))
-        with gauge.running():
-            await asyncio.sleep(0)
-
-    link = await connect(router, backing(), server_options={"max_inflight": 2})
-    await asyncio.gather(*(link.client.call("/spread") for _ in range(50)))
-    assert gauge.most == 2
-    await eventually(lambda: endpoint_of(link).inflight == 0)
+    return router, seen
 
 
-async def test_tasks_of_one_handler_that_wait_for_its_slot_get_one_together(connect: Connect) -> None:
-    """Both calls of a handler have returned while another handler had the only slot."""
-    router, calling = arpc.Router(), arpc.Router()
-    second, release = asyncio.Event(), asyncio.Event()
-    backs: list[int] = []
+async def idle(peer: arpc.Peer) -> None:
+    """No handler runs for this peer."""
+    await eventually(lambda: peer._endpoint.inflight == 0 and peer._connection.inbox is None)
 
-    @calling.handle("/back")
-    async def back(n: int) -> None:
-        backs.append(n)
 
-    @router.handle("/twice")
-    async def twice(ctx: arpc.Context) -> str:
-        async def later() -> None:
-            await second.wait()
-            await ctx.peer.call("/back", 2)
+async def test_notifies_of_ended_connections_get_their_turn(connect: Connect) -> None:
+    """The server's slots are all taken; whoever notified and left is served as soon as one is free."""
+    router, seen = collecting()
+    release = asyncio.Event()
 
-        await asyncio.gather(ctx.peer.call("/back", 1), later())
-        return "twice"
-
-    @router.handle("/hog")
-    async def hog() -> str:
+    @router.handle("/hold")
+    async def hold() -> None:
         await release.wait()
-        return "hogged"
 
-    link = await connect(router, calling, server_options={"max_inflight": 1})
-    calls = [link.client.call(method, returns=str, timeout=2) for method in ("/twice", "/hog")]
-    answers = asyncio.gather(*calls, return_exceptions=True)
-    asking = link.peer._connection.session
-    await eventually(lambda: backs == [1] and not asking.pending)
-    second.set()
-    await eventually(lambda: backs == [1, 2] and not asking.pending)
+    link = await connect(router, options={"max_inflight_total": 1})
+    holding = asyncio.create_task(link.client.call("/hold"))
+    await eventually(lambda: link.server._endpoint.inflight)
+    async with arpc.connect(link.server.address) as other:
+        for number in range(5):
+            await other.notify("/note", str(number))
+    await eventually(lambda: len(link.server.peers) == 1)
+    assert not seen
     release.set()
-    assert await answers == ["twice", "hogged"]
-    assert await link.client.call("/hog", returns=str) == "hogged"
+    await holding
+    await eventually(lambda: seen == ["0", "1", "2", "3", "4"])
 
 
-async def test_max_inflight_total_bounds_all_connections(connect: Connect, dial: Dial) -> None:
-    gauge = Gauge()
-    first = await connect(gauged(gauge), backing(), server_options={"max_inflight_total": 3})
-    links = [first, *[await dial(first.server, backing()) for _ in range(9)]]
-    await asyncio.gather(*(link.client.call("/simple") for link in links for _ in range(10)))
-    assert gauge.most == 3
+async def test_notifies_of_ended_connections_do_not_wait_for_ever(connect: Connect) -> None:
+    router, seen = collecting()
+    release = asyncio.Event()
+
+    @router.handle("/hold")
+    async def hold() -> None:
+        await release.wait()
+
+    link = await connect(router, options={"max_inflight_total": 1}, server_options={"notify_grace": SOON})
+    holding = asyncio.create_task(link.client.call("/hold"))
+    await eventually(lambda: link.server._endpoint.inflight)
+    async with arpc.connect(link.server.address) as other:
+        await other.notify("/note", "1")
+    await eventually(lambda: len(link.server.peers) == 1)
+    endpoint = link.server._endpoint
+    await eventually(lambda: not endpoint.lingering and not endpoint.buffered)
+    assert not seen
+    release.set()
+    await holding
 
 
-async def test_max_inflight_total_bounds_what_returns_from_a_callback(connect: Connect, dial: Dial) -> None:
-    gauge = Gauge()
-    first = await connect(gauged(gauge), backing(), server_options={"max_inflight_total": 3})
-    links = [first, *[await dial(first.server, backing()) for _ in range(9)]]
-    await asyncio.gather(*(link.client.call("/work") for link in links for _ in range(10)))
-    assert gauge.most == 3
-
-
-async def test_no_connection_is_forgotten_when_all_wait_for_the_total(connect: Connect, dial: Dial) -> None:
+@both_transports
+@pytest.mark.parametrize("seed", range(3))
+async def test_giving_up_anywhere_leaves_no_slot_taken(connect: Connect, scheme: str, seed: int) -> None:
+    """Calls that call back, three deep, on two slots, given up at random moments."""
     router = arpc.Router()
-    gate = asyncio.Event()
 
-    @router.handle("/wait")
-    async def wait() -> None:
-        await gate.wait()
+    @router.handle("/deep")
+    async def deep(depth: int, ctx: arpc.Context) -> int:
+        await asyncio.sleep(0)
+        return 0 if not depth else 1 + await ctx.peer.call("/deep", depth - 1, returns=int)
 
-    first = await connect(router, server_options={"max_inflight_total": 1})
-    links = [first, *[await dial(first.server) for _ in range(20)]]
-    calls = [asyncio.ensure_future(link.client.call("/wait")) for link in links for _ in range(3)]
-    await eventually(lambda: endpoint_of(first).inflight == 1)
-    await links[5].client.close()
-    gate.set()
-    answers = await asyncio.gather(*calls, return_exceptions=True)
-    assert sum(isinstance(answer, arpc.ConnectionClosed) for answer in answers) == 3
-    assert [answer for answer in answers if not isinstance(answer, arpc.ConnectionClosed)] == [None] * 60
+    link = await connect(router, router, scheme=scheme, options={"max_inflight": 2, "timeout": 5})
+    chance = random.Random(seed)
+    for _ in range(10):
+        calls = [asyncio.create_task(peer.call("/deep", 3, returns=int)) for peer in link.both for _ in range(10)]
+        for _ in range(chance.randrange(30)):
+            await asyncio.sleep(0)
+        for call in chance.sample(calls, 10):
+            call.cancel()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(result == 3 or isinstance(result, asyncio.CancelledError) for result in results), results
+    for peer in link.both:
+        await idle(peer)
+        assert await peer.call("/deep", 3, returns=int) == 3
