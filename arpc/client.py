@@ -17,7 +17,7 @@ from .middleware import Middleware
 from .options import OptionKeywords
 from .peer import Peer
 from .router import Router
-from .transport import Address, parse_address
+from .transport import Address, parse_address, reason
 from .transports import transport_for
 
 __all__ = ["Client", "Connecting", "connect"]
@@ -37,11 +37,14 @@ class Client(Peer):
         target = self._target
         transport = transport_for(target.scheme)
         connection = self._connection
+        limit = asyncio.timeout(options.connect_timeout)
         try:
-            async with asyncio.timeout(options.connect_timeout):
+            async with limit:
                 await transport.dial(target, lambda: connection, options)
-        except TimeoutError:
+        except TimeoutError as error:
             connection.abort(ConnectionClosed("it was never made"))
+            if not limit.expired():  # the operating system's own
+                raise ConnectTimeout(f"cannot connect to {target}: {reason(error)}") from error
             raise ConnectTimeout(
                 f"{target} did not accept within {options.connect_timeout:g} s (connect_timeout)"
             ) from None

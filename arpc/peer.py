@@ -171,9 +171,13 @@ class Peer:
         slot.add(future)
         try:
             answer = await future
+        except BaseException:
+            connection.session.forget_ping(future)
+            raise
         finally:
             slot.discard(future)
         if answer is EXPIRED:
+            connection.session.forget_ping(future)
             raise CallTimeout(f"{self.address} has not answered a ping within {limit:g} s")
         if isinstance(answer, ArpcError):
             raise answer

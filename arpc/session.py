@@ -38,6 +38,7 @@ OFFERED: Final = Capability(0)
 """The extensions that this implementation switches on when the other side has them, too."""
 
 _HELLO: Final = object()
+_GONE: Final = object()
 _REMEMBERED: Final = 1024
 
 BATCH: Final = 256
@@ -217,6 +218,11 @@ class Session:
         self._pings.append(token)
         self._send(encode(PING, 0, 0))
 
+    def forget_ping(self, token: Any) -> None:
+        """Nobody waits for this ping's pong any more; it keeps its place, since pongs carry no number."""
+        if self._pings is not None and token in self._pings:
+            self._pings[self._pings.index(token)] = _GONE
+
     def forget(self, seq: int) -> bool:
         """Drops a pending request, whose answer is now for nobody. Whether it may have left this process."""
         self.pending.pop(seq, None)
@@ -263,8 +269,10 @@ class Session:
 
     @property
     def waits(self) -> bool:
-        """Something was sent that is not answered yet."""
-        return bool(self.pending or self._pings)
+        """Somebody waits for an answer to what was sent."""
+        if self.pending or (self._negotiating and self.initiator):
+            return True
+        return any(token is not _HELLO and token is not _GONE for token in self._pings or ())
 
     def receive(self, data: bytes) -> None:
         """Takes bytes in, in any chunks. :class:`RemoteProtocolError` asks the owner to close the connection."""
@@ -333,7 +341,8 @@ class Session:
             return
         token = self._pings.popleft()
         if token is not _HELLO:
-            self._hooks.on_pong(token)
+            if token is not _GONE:
+                self._hooks.on_pong(token)
         elif self._negotiating:
             self._adopt(decode_hello(data) or BASE)
 
@@ -376,7 +385,7 @@ class Session:
         self.closed = cause
         self._small = -1
         ended = [(token, seq <= self._flushed_seq) for seq, (_, token) in self.pending.items()]
-        ended += [(token, True) for token in self._pings or () if token is not _HELLO]
+        ended += [(token, True) for token in self._pings or () if token is not _HELLO and token is not _GONE]
         self.pending = {}
         self.splitter.clear()
         self._pings = None

@@ -335,6 +335,23 @@ def test_closing_returns_every_token_with_whether_it_may_have_left(make: Make) -
 
 @both_sides
 @every_way
+def test_a_ping_that_nobody_waits_for_keeps_its_place(make: Make, way: Way) -> None:
+    """Pongs carry no number: the first one is the first ping's, whoever still waits."""
+    side = make()
+    side.session.ping("first")
+    side.session.ping("second")
+    side.session.forget_ping("first")
+    side.session.forget_ping("never sent")
+    assert side.session.waits
+    side.feed(way(encode(PONG, 0, 0)))
+    assert side.pongs == []
+    side.session.forget_ping("second")
+    assert not side.session.waits
+    assert side.session.close(GONE) == []
+
+
+@both_sides
+@every_way
 def test_after_the_end_nothing_goes_in_or_out(make: Make, way: Way) -> None:
     side = make()
     seq = side.session.request(b"/a", b"", "token")
