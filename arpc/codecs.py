@@ -1,4 +1,4 @@
-"""The contract of a codec, the rules for bodies that every codec shares, and the way to the codecs themselves.
+"""The contract of a codec, and the way to the codecs themselves.
 
 The codecs live in the package ``arpc_codecs`` and are loaded when first used: ``from arpc.codecs import MsgpackCodec``.
 """
@@ -6,10 +6,7 @@ The codecs live in the package ``arpc_codecs`` and are loaded when first used: `
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Union, cast, get_args, get_origin
-
-from .errors import DecodeError, EncodeError
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from arpc_codecs import JsonCodec, MsgpackCodec, ProtobufCodec, RawCodec
@@ -20,15 +17,10 @@ __all__ = [
     "MsgpackCodec",
     "ProtobufCodec",
     "RawCodec",
-    "body_decoder",
-    "encode_body",
     "get_codec",
 ]
 
 _NAMES = {"json": "JsonCodec", "msgpack": "MsgpackCodec", "protobuf": "ProtobufCodec", "raw": "RawCodec"}
-
-PLAIN: Any = Any
-"""The type that asks for a codec's plain value: what it decodes to when it is told nothing."""
 
 
 class Codec:
@@ -73,105 +65,6 @@ def get_codec(codec: str | Codec | None) -> Codec:
         )
     made: Codec = __getattr__(_NAMES[name])()
     return made
-
-
-def encode_body(codec: Codec, value: Any) -> bytes:
-    """The body of any value: bytes and str as they are, None empty, an exception as its text, the rest by the codec."""
-    if isinstance(value, bytes):
-        return value
-    if value is None:
-        return b""
-    if isinstance(value, str):
-        try:
-            return value.encode()
-        except UnicodeEncodeError as error:
-            raise EncodeError(f"a str that cannot be written as UTF-8: {error}") from None
-    if isinstance(value, (bytearray, memoryview)):
-        return bytes(cast(memoryview, value))
-    if isinstance(value, BaseException):
-        return str(value).encode("utf-8", "replace")
-    try:
-        data = cast(object, codec.encode(value))
-    except RecursionError:
-        raise EncodeError(f"{codec.name} cannot encode a {type(value).__name__} that is nested too deep") from None
-    except Exception as error:
-        raise EncodeError(f"{codec.name} cannot encode a {type(value).__name__}: {error}") from error
-    if not isinstance(data, bytes):
-        raise EncodeError(
-            f"{codec.name} encoded a {type(value).__name__} as {type(data).__name__}; a codec makes bytes"
-        )
-    return data
-
-
-def body_decoder(codec: Codec, type: Any) -> Callable[[bytes], Any]:
-    """A function from a body to ``type``, raising :class:`~arpc.DecodeError`. TypeError if there can be none."""
-    if type is bytes:
-        return _same
-    if type is str:
-        return _decode_text
-    if type is None or type is NoneType:
-        return _decode_none
-    if type is PLAIN:
-        return _Decode(
-            codec.name, "a value (returns=str or bytes takes a body as it is)", codec.decode, empty_is_none=True
-        )
-    members: tuple[Any, ...] = get_args(type) if get_origin(type) in (Union, UnionType) else ()
-    if NoneType in members and len(members) == 2 and (bytes in members or str in members):
-        raw = _same if bytes in members else _decode_text
-        return lambda data: raw(data) if data else None
-    name = getattr(type, "__name__", None) or str(type)
-    decode = codec.decoder(type)
-    return _Decode(codec.name, name, decode, empty_is_none=NoneType in members, empty_is_value=codec.empty_is_value)
-
-
-def _same(data: bytes) -> bytes:
-    return data
-
-
-def _decode_text(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise DecodeError(f"expected text in UTF-8: {error}") from None
-
-
-def _decode_none(data: bytes) -> None:
-    if data:
-        raise DecodeError(f"expected an empty body, got {len(data)} bytes")
-
-
-class _Decode:
-    """A codec's decoder with the errors and the empty body that all codecs share."""
-
-    __slots__ = ("_codec", "_decode", "_empty_is_none", "_empty_is_value", "_name")
-
-    def __init__(
-        self,
-        codec: str,
-        name: str,
-        decode: Callable[[bytes], Any],
-        *,
-        empty_is_none: bool,
-        empty_is_value: bool = False,
-    ) -> None:
-        self._codec = codec
-        self._name = name
-        self._decode = decode
-        self._empty_is_none = empty_is_none
-        self._empty_is_value = empty_is_value
-
-    def __call__(self, data: bytes) -> Any:
-        if not data:
-            if self._empty_is_none:
-                return None
-            if not self._empty_is_value:
-                raise DecodeError(f"expected {self._name}, got an empty body")
-        try:
-            return self._decode(data)
-        except RecursionError:
-            raise DecodeError(f"expected {self._name} as {self._codec}: nested too deep") from None
-        except Exception as error:
-            raise DecodeError(f"expected {self._name} as {self._codec}: {error}") from error
 
 
 def __getattr__(name: str) -> Any:

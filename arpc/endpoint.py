@@ -10,7 +10,8 @@ from threading import get_ident
 from typing import Any, cast
 from weakref import WeakSet
 
-from .codecs import Codec, body_decoder, get_codec
+from .bodies import body_decoder
+from .codecs import Codec, get_codec
 from .connection import Connection
 from .context import serving
 from .errors import CallTimeout, LoopError, RemoteProtocolError

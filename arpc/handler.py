@@ -12,7 +12,8 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Final, NoReturn, Protocol, get_origin, get_type_hints, is_typeddict
 
-from .codecs import Codec, body_decoder, encode_body
+from .bodies import body_decoder, encode_body
+from .codecs import Codec
 from .context import Context
 from .errors import METHOD_NOT_FOUND, DecodeError, EncodeError, RegistrationError, RpcError
 from .frame import MAX_METHOD

@@ -9,7 +9,7 @@ from threading import get_ident
 from time import monotonic
 from typing import Any, Final, TypeVar, overload
 
-from .codecs import encode_body
+from .bodies import encode_body
 from .connection import Connection
 from .context import State, serving
 from .endpoint import Endpoint

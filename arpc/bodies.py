@@ -1,0 +1,174 @@
+"""What travels as a body: the rules that every codec shares (PROTOCOL part 1, "Bodies")."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+
+from .codecs import Codec
+from .errors import DecodeError, EncodeError
+
+__all__ = ["PLAIN", "body_decoder", "encode_body"]
+
+PLAIN: Any = Any
+"""The type that asks for a codec's plain value: what it decodes to when it is told nothing."""
+
+
+def encode_body(codec: Codec, value: Any) -> bytes:
+    """The body of any value: bytes and str as they are, None empty, an exception as its text, the rest by the codec."""
+    if isinstance(value, bytes):
+        return value
+    if value is None:
+        return b""
+    if isinstance(value, str):
+        try:
+            return value.encode()
+        except UnicodeEncodeError as error:
+            raise EncodeError(f"a str that cannot be written as UTF-8: {error}") from None
+    if isinstance(value, (bytearray, memoryview)):
+        return bytes(cast(memoryview, value))
+    if isinstance(value, BaseException):
+        return str(value).encode("utf-8", "replace")
+    try:
+        data = cast(object, codec.encode(value))
+    except RecursionError:
+        raise EncodeError(f"{codec.name} cannot encode a {type(value).__name__} that is nested too deep") from None
+    except Exception as error:
+        raise EncodeError(f"{codec.name} cannot encode a {type(value).__name__}: {error}") from error
+    if not isinstance(data, bytes):
+        raise EncodeError(
+            f"{codec.name} encoded a {type(value).__name__} as {type(data).__name__}; a codec makes bytes"
+        )
+    return data
+
+
+def body_decoder(codec: Codec, type: Any) -> Callable[[bytes], Any]:
+    """A function from a body to ``type``, raising :class:`~arpc.DecodeError`. TypeError if there can be none."""
+    if type is bytes:
+        return _same
+    if type is str:
+        return _decode_text
+    if type is None or type is NoneType:
+        return _decode_none
+    if type is PLAIN:
+        return _Decode(
+            codec.name, "a value (returns=str or bytes takes a body as it is)", codec.decode, empty_is_none=True
+        )
+    as_it_is = _as_it_is(type)
+    if as_it_is is not None:
+        return as_it_is
+    name = getattr(type, "__name__", None) or str(type)
+    optional = NoneType in get_args(type) if get_origin(type) in _UNIONS else False
+    decode = codec.decoder(type)
+    return _Decode(codec.name, name, decode, empty_is_none=optional, empty_is_value=codec.empty_is_value)
+
+
+_UNIONS = (Union, UnionType)
+
+
+def _as_it_is(type: Any) -> Callable[[bytes], Any] | None:
+    """The decoder of a type whose values are all str, or all bytes, and so never reach a codec; None for the others.
+
+    TypeError for a union of both kinds: its body could not be told apart.
+    """
+    members: list[Any] = [member for member in get_args(type) if member is not NoneType]
+    if get_origin(type) not in _UNIONS:
+        members = [type]
+    kinds = {_kind(member) for member in members}
+    if kinds == {None}:
+        return None
+    if len(kinds) > 1 or len(members) > 1:
+        raise TypeError(
+            f"{type} cannot be told apart from its body: str and bytes travel as they are; put it in a field"
+        )
+    if kinds == {bytes}:
+        raw: Callable[[bytes], Any] = _same
+    elif members == [str]:
+        raw = _decode_text
+    else:
+        raw = _text_of(members[0])
+    return raw if members == [type] else lambda data: raw(data) if data else None
+
+
+def _kind(type: Any) -> Any:
+    """``str`` or ``bytes`` for a type whose values are all of that kind, else None."""
+    origin = get_origin(type)
+    if origin is Annotated:
+        return _kind(get_args(type)[0])
+    if origin is Literal:
+        values: set[Any] = {value.__class__ for value in get_args(type)}
+        if str in values and len(values) > 1:
+            raise TypeError(f"{type} cannot be told apart from its body, since str travels as it is: use a field")
+        return str if values == {str} else None
+    for alias in ("__supertype__", "__value__"):  # of NewType, and of the type statement
+        if hasattr(type, alias):
+            return _kind(getattr(type, alias))
+    if isinstance(type, builtins.type):
+        return str if issubclass(type, str) else bytes if issubclass(type, bytes) else None
+    return None
+
+
+def _text_of(type: Any) -> Callable[[bytes], Any]:
+    """Text that must be one of a kind: a StrEnum, a Literal, an annotated or renamed str."""
+    from msgspec import ValidationError, convert
+
+    def decode(data: bytes) -> Any:
+        text = _decode_text(data)
+        try:
+            return convert(text, type)
+        except ValidationError as error:
+            raise DecodeError(f"expected {getattr(type, '__name__', None) or type}: {error}") from None
+
+    return decode
+
+
+def _same(data: bytes) -> bytes:
+    return data
+
+
+def _decode_text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise DecodeError(f"expected text in UTF-8: {error}") from None
+
+
+def _decode_none(data: bytes) -> None:
+    if data:
+        raise DecodeError(f"expected an empty body, got {len(data)} bytes")
+
+
+class _Decode:
+    """A codec's decoder with the errors and the empty body that all codecs share."""
+
+    __slots__ = ("_codec", "_decode", "_empty_is_none", "_empty_is_value", "_name")
+
+    def __init__(
+        self,
+        codec: str,
+        name: str,
+        decode: Callable[[bytes], Any],
+        *,
+        empty_is_none: bool,
+        empty_is_value: bool = False,
+    ) -> None:
+        self._codec = codec
+        self._name = name
+        self._decode = decode
+        self._empty_is_none = empty_is_none
+        self._empty_is_value = empty_is_value
+
+    def __call__(self, data: bytes) -> Any:
+        if not data:
+            if self._empty_is_none:
+                return None
+            if not self._empty_is_value:
+                raise DecodeError(f"expected {self._name}, got an empty body")
+        try:
+            return self._decode(data)
+        except RecursionError:
+            raise DecodeError(f"expected {self._name} as {self._codec}: nested too deep") from None
+        except Exception as error:
+            raise DecodeError(f"expected {self._name} as {self._codec}: {error}") from error
