@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
+from contextlib import suppress
+from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
@@ -22,7 +24,7 @@ def encode_body(codec: Codec, value: Any) -> bytes:
         return value
     if value is None:
         return b""
-    if isinstance(value, str):
+    if isinstance(value, str) and not isinstance(value, Enum):
         try:
             return value.encode()
         except UnicodeEncodeError as error:
@@ -56,7 +58,7 @@ def body_decoder(codec: Codec, type: Any) -> Callable[[bytes], Any]:
         return _Decode(
             codec.name, "a value (returns=str or bytes takes a body as it is)", codec.decode, empty_is_none=True
         )
-    as_it_is = _as_it_is(type)
+    as_it_is = _as_it_is(codec, type)
     if as_it_is is not None:
         return as_it_is
     name = getattr(type, "__name__", None) or str(type)
@@ -68,8 +70,8 @@ def body_decoder(codec: Codec, type: Any) -> Callable[[bytes], Any]:
 _UNIONS = (Union, UnionType)
 
 
-def _as_it_is(type: Any) -> Callable[[bytes], Any] | None:
-    """The decoder of a type whose values are all str, or all bytes, and so never reach a codec; None for the others.
+def _as_it_is(codec: Codec, type: Any) -> Callable[[bytes], Any] | None:
+    """The decoder of a type whose values are all str, or all bytes, which need no codec; None for the others.
 
     TypeError for a union of both kinds: its body could not be told apart.
     """
@@ -88,7 +90,7 @@ def _as_it_is(type: Any) -> Callable[[bytes], Any] | None:
     elif members == [str]:
         raw = _decode_text
     else:
-        raw = _text_of(members[0])
+        raw = _text_of(codec, members[0])
     return raw if members == [type] else lambda data: raw(data) if data else None
 
 
@@ -110,15 +112,26 @@ def _kind(type: Any) -> Any:
     return None
 
 
-def _text_of(type: Any) -> Callable[[bytes], Any]:
-    """Text that must be one of a kind: a StrEnum, a Literal, an annotated or renamed str."""
+def _text_of(codec: Codec, type: Any) -> Callable[[bytes], Any]:
+    """Text that must be one of a kind: a Literal, a StrEnum, an annotated or renamed str.
+
+    An Enum goes through the codec, as a string of a named type does in Go; a Literal's value, a plain str, does not.
+    Either is read, by codecs that know text.
+    """
     from msgspec import ValidationError, convert
 
+    try:
+        encoded: Callable[[bytes], Any] | None = codec.decoder(type)
+    except TypeError:
+        encoded = None
+
     def decode(data: bytes) -> Any:
-        text = _decode_text(data)
         try:
-            return convert(text, type)
+            return convert(_decode_text(data), type)
         except ValidationError as error:
+            if encoded is not None:
+                with suppress(Exception):
+                    return encoded(data)
             raise DecodeError(f"expected {getattr(type, '__name__', None) or type}: {error}") from None
 
     return decode
