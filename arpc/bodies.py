@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable
 from contextlib import suppress
-from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
@@ -24,7 +23,7 @@ def encode_body(codec: Codec, value: Any) -> bytes:
         return value
     if value is None:
         return b""
-    if isinstance(value, str) and not isinstance(value, Enum):
+    if isinstance(value, str):
         try:
             return value.encode()
         except UnicodeEncodeError as error:
@@ -61,10 +60,9 @@ def body_decoder(codec: Codec, type: Any) -> Callable[[bytes], Any]:
     as_it_is = _as_it_is(codec, type)
     if as_it_is is not None:
         return as_it_is
-    name = getattr(type, "__name__", None) or str(type)
     optional = NoneType in get_args(type) if get_origin(type) in _UNIONS else False
     decode = codec.decoder(type)
-    return _Decode(codec.name, name, decode, empty_is_none=optional, empty_is_value=codec.empty_is_value)
+    return _Decode(codec.name, _name(type), decode, empty_is_none=optional, empty_is_value=codec.empty_is_value)
 
 
 _UNIONS = (Union, UnionType)
@@ -85,12 +83,13 @@ def _as_it_is(codec: Codec, type: Any) -> Callable[[bytes], Any] | None:
         raise TypeError(
             f"{type} cannot be told apart from its body: str and bytes travel as they are; put it in a field"
         )
-    if kinds == {bytes}:
-        raw: Callable[[bytes], Any] = _same
+    raw: Callable[[bytes], Any]
+    if members[0] in (bytes, bytearray, memoryview):
+        raw = _same if members[0] is bytes else members[0]
     elif members == [str]:
         raw = _decode_text
     else:
-        raw = _text_of(codec, members[0])
+        raw = _of_a_kind(codec, members[0], _same if kinds == {bytes} else _decode_text)
     return raw if members == [type] else lambda data: raw(data) if data else None
 
 
@@ -108,15 +107,14 @@ def _kind(type: Any) -> Any:
         if hasattr(type, alias):
             return _kind(getattr(type, alias))
     if isinstance(type, builtins.type):
-        return str if issubclass(type, str) else bytes if issubclass(type, bytes) else None
+        return str if issubclass(type, str) else bytes if issubclass(type, (bytes, bytearray, memoryview)) else None
     return None
 
 
-def _text_of(codec: Codec, type: Any) -> Callable[[bytes], Any]:
-    """Text that must be one of a kind: a Literal, a StrEnum, an annotated or renamed str.
+def _of_a_kind(codec: Codec, type: Any, read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Text or bytes that must be one of a kind: a Literal, a StrEnum, an annotated or renamed str.
 
-    An Enum goes through the codec, as a string of a named type does in Go; a Literal's value, a plain str, does not.
-    Either is read, by codecs that know text.
+    What the codec makes of such text is read, too: a Go peer sends the string of a named type through its codec.
     """
     from msgspec import ValidationError, convert
 
@@ -127,14 +125,19 @@ def _text_of(codec: Codec, type: Any) -> Callable[[bytes], Any]:
 
     def decode(data: bytes) -> Any:
         try:
-            return convert(_decode_text(data), type)
-        except ValidationError as error:
+            return convert(read(data), type)
+        except (ValidationError, DecodeError) as error:
             if encoded is not None:
                 with suppress(Exception):
                     return encoded(data)
-            raise DecodeError(f"expected {getattr(type, '__name__', None) or type}: {error}") from None
+            raise DecodeError(f"expected {_name(type)}: {error}") from None
 
     return decode
+
+
+def _name(type: Any) -> str:
+    """A type as its author wrote it."""
+    return type.__name__ if isinstance(type, builtins.type) and not get_args(type) else str(type).replace("typing.", "")
 
 
 def _same(data: bytes) -> bytes:

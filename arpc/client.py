@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Unpack
 
@@ -14,6 +14,7 @@ from .codecs import Codec
 from .endpoint import Endpoint
 from .errors import ConnectError, ConnectionClosed, ConnectTimeout
 from .middleware import Middleware
+from .opening import Opening
 from .options import OptionKeywords
 from .peer import Peer
 from .router import Router
@@ -49,13 +50,15 @@ class Client(Peer):
                 f"{target} did not accept within {options.connect_timeout:g} s (connect_timeout)"
             ) from None
         except (OSError, UnicodeError) as error:
-            raise ConnectError(f"cannot connect to {target}: {getattr(error, 'strerror', None) or error}") from error
+            raise ConnectError(f"cannot connect to {target}: {reason(error)}") from error
         try:
             await self._endpoint.until_ready(connection)
         except BaseException:
             connection.abort(ConnectionClosed("connecting was given up"))
             raise
-        connection.check_open()
+        if not connection.open:
+            cause = connection.session.closed
+            raise ConnectError(f"cannot connect to {target}: {cause}") from cause
 
     async def __aenter__(self) -> Client:
         return self
@@ -66,32 +69,8 @@ class Client(Peer):
         await self.close()
 
 
-class Connecting:
+class Connecting(Opening[Client]):
     """A client that is not connected yet: ``await`` it, or enter it with ``async with``."""
-
-    def __init__(self, address: str, make_endpoint: Callable[[], Endpoint]) -> None:
-        self._address = address
-        self._make_endpoint = make_endpoint
-        self._client: Client | None = None
-
-    async def _connect(self) -> Client:
-        target = parse_address(self._address)
-        client = Client(self._make_endpoint(), target)
-        await client._dial()
-        return client
-
-    def __await__(self) -> Generator[None, None, Client]:
-        return self._connect().__await__()
-
-    async def __aenter__(self) -> Client:
-        self._client = await self._connect()
-        return self._client
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._client is not None:
-            await self._client.close()
 
 
 def connect(
@@ -108,7 +87,14 @@ def connect(
     must be the same. ``middleware``: stands around every handler here, the first one outermost. ``options``: see
     :class:`~arpc.Options`.
 
-    Raises AddressError, ConnectError, ConnectTimeout, ConnectionClosed (it ended during the Hello), RegistrationError,
-    ValueError or TypeError for an option.
+    Raises AddressError; ConnectError (also when the connection ended before both sides had said what they know);
+    ConnectTimeout; RegistrationError; ValueError or TypeError for an option.
     """
-    return Connecting(address, lambda: Endpoint(router, codec, options, dials=True, middleware=middleware))
+
+    async def open() -> Client:
+        target = parse_address(address)
+        client = Client(Endpoint(router, codec, options, dials=True, middleware=middleware), target)
+        await client._dial()
+        return client
+
+    return Connecting("arpc.connect(...)", open, Client.close)

@@ -31,9 +31,14 @@ class Codec:
     """
 
     name: str = ""
+    """How errors call it; the name of the class if it says nothing."""
 
     empty_is_value: bool = False
     """An empty body may be a value of this codec, as a protobuf message of defaults is; else only None is empty."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.name = cls.name or cls.__name__
 
     def encode(self, value: Any) -> bytes:
         """The body of ``value``."""
@@ -57,6 +62,9 @@ class Codec:
 def get_codec(codec: str | Codec | None) -> Codec:
     """The codec of that name, or the object itself; None is JSON."""
     if isinstance(codec, Codec):
+        for method in ("encode", "decode"):
+            if getattr(type(codec), method) is getattr(Codec, method):
+                raise TypeError(f"the codec {type(codec).__name__} has no {method}()")
         return codec
     name = "json" if codec is None else codec
     if name not in _NAMES:

@@ -74,14 +74,14 @@ class Connection(asyncio.Protocol):
         made = self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclasses of it
         endpoint = self.endpoint
         if endpoint.stopped:
-            self.abort(ConnectionClosed("the server was stopped"))
+            self._transport = None
+            self._end(ConnectionClosed("the server was stopped"), send=False)
+            made.abort()
             return
         made.set_write_buffer_limits(high=endpoint.options.write_buffer)
         endpoint.connections.add(self)
         if endpoint.dials:
-            hello = self.session.dial()
-            if hello:
-                made.write(hello)
+            made.write(self.session.dial())
         elif not endpoint.options.extensions:
             self.session.settle()
         self.emit("open")
@@ -120,11 +120,11 @@ class Connection(asyncio.Protocol):
         if self._gate is not None and not self.paused:
             self._gate.open()
         if self.inbox is not None:
-            self.inbox.start()
+            self.inbox.admit()
         self._unblock()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(exc or ConnectionClosed("the other side closed the connection"))
+        self._end(exc or ConnectionClosed("the other side closed the connection"), send=False)
         self._transport = None
         if self._cut_off is not None:
             self._cut_off.cancel()
@@ -136,7 +136,7 @@ class Connection(asyncio.Protocol):
     # --- the session's hooks
 
     def on_output(self) -> None:
-        if len(self.session.out) > BATCH:
+        if len(self.session.out) > BATCH or self.session.held > LARGE:
             self.flush()
         elif not self.corked and not self._flush_at:
             if self._alone and len(self.session.pending) == 1:
@@ -229,6 +229,8 @@ class Connection(asyncio.Protocol):
         if not self.session.ready:
             await self.endpoint.until_ready(self, slot)
             self.check_open()
+            if slot.over:
+                raise CallTimeout(f"nothing could be sent to {self.peer.address} in time")
         if self.inbox is not None:
             self.inbox.resume_reading()
         if not self.paused and (self._gate is None or self._gate.idle):
@@ -241,6 +243,9 @@ class Connection(asyncio.Protocol):
         except BaseException:
             self._after_gate()
             raise
+        if let_through and slot.over:  # both in the same turn of the loop
+            self.passed()
+            let_through = False
         if not let_through:
             self._after_gate()
             raise CallTimeout(f"nothing could be sent to {self.peer.address} in time: the socket is full")
@@ -337,14 +342,14 @@ class Connection(asyncio.Protocol):
 
     def close(self, cause: BaseException) -> None:
         """Sends what is under way, then closes; a peer that does not take it in time is cut off."""
-        if self._end(cause) and self._transport is not None:
+        if self._end(cause, send=True) and self._transport is not None:
             transport = self._transport
             transport.close()
             self._cut_off = self.endpoint.loop.call_later(self.endpoint.options.send_timeout, transport.abort)
 
     def abort(self, cause: BaseException) -> None:
         """Closes at once; what was not written is lost."""
-        self._end(cause)
+        self._end(cause, send=False)
         if self._transport is not None:
             self._transport.abort()
 
@@ -356,16 +361,15 @@ class Connection(asyncio.Protocol):
             self._ended = self.endpoint.loop.create_future()
         await asyncio.shield(self._ended)
 
-    def _end(self, cause: BaseException) -> bool:
-        """Fails what waits for this connection, once; whether this was the first time."""
+    def _end(self, cause: BaseException, *, send: bool) -> bool:
+        """Fails what waits for this connection, once, having sent what is under way; whether this was that once."""
         session = self.session
         if session.closed is not None:
             return False
         _ = self.peer.address  # the transport forgets it
         self.paused = False
-        if self._transport is not None:
-            for data in session.take():
-                self._transport.write(data)
+        if send and self._transport is not None and not self._transport.is_closing():
+            self._transport.writelines(session.take())
         self.blocked = True
         for token, sent in session.close(cause):
             if not token.done():
@@ -377,7 +381,8 @@ class Connection(asyncio.Protocol):
             self.inbox.close()
         self.endpoint.stalls.forget(self)
         self.account()
-        self.emit("close", str(cause))
+        if self._transport is not None:
+            self.emit("close", str(cause))
         return True
 
     def _closed_error(self, cause: BaseException, *, sent: bool) -> ConnectionClosed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from .frame import NOTIFY, Frame
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from .peer import Peer
 
 __all__ = ["Context", "FromThread", "State", "current"]
+
+
+T = TypeVar("T")
 
 
 class State(dict[str, Any]):
@@ -85,6 +88,12 @@ class FromThread:
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
+
+    @overload
+    def call(self, method: str, body: Any = None, *, returns: type[T], timeout: float | None = ...) -> T: ...
+
+    @overload
+    def call(self, method: str, body: Any = None, *, returns: Any = Any, timeout: float | None = ...) -> Any: ...
 
     def call(self, method: str, body: Any = None, *, returns: Any = Any, **options: Any) -> Any:
         """As :meth:`Peer.call`; blocks this thread until the answer is there."""

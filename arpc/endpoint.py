@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
 from threading import get_ident
 from typing import Any, cast
@@ -40,7 +40,6 @@ class Endpoint:
         "lane",
         "lingering",
         "loop",
-        "on_lost",
         "options",
         "pristine",
         "routes",
@@ -68,6 +67,8 @@ class Endpoint:
         self.options: Options = make_options(keywords)
         self.codec = get_codec(codec)
         self.threads = Threads(self.options.max_threads)
+        if not isinstance(cast(object, middleware), Iterable):
+            raise TypeError(f"middleware is a list: middleware=[{middleware!r}]")
         self.routes = Routes(router or Router(), self.codec, self.threads.run, tuple(middleware))
         self.loop = asyncio.get_running_loop()
         self.thread = get_ident()
@@ -93,8 +94,7 @@ class Endpoint:
         self.variables = variables
         """The context variables that every handler starts with: those of ``serve()`` or ``connect()``."""
         self.pristine = [(key, value) for key, value in variables.items() if key is not serving]
-        self.on_lost: Callable[[Connection], None] | None = None
-        self._waiting_ready: dict[Connection, list[asyncio.Future[None]]] = {}
+        self._waiting_ready: dict[Connection, list[asyncio.Future[Any]]] = {}
         self._decoders: dict[Any, Callable[[bytes], Any]] = {}
         _remember(self)
 
@@ -137,6 +137,14 @@ class Endpoint:
             if not waiter.done():
                 waiter.set_result(None)
 
+    def decide_soon(self, connection: Connection) -> list[asyncio.Future[Any]]:
+        """Something is to be sent before the first frame has come: ``hello_timeout`` begins. Those who wait for it."""
+        waiting = self._waiting_ready.get(connection)
+        if waiting is None:
+            waiting = self._waiting_ready[connection] = []
+            self.loop.call_later(self.options.hello_timeout, connection.session.settle)
+        return waiting
+
     async def until_ready(self, connection: Connection, slot: Slot = NEVER) -> None:
         """Waits for the Hello or its Pong, at most ``hello_timeout``: then the base protocol is used for good.
 
@@ -145,10 +153,7 @@ class Endpoint:
         if connection.session.ready or not connection.open:
             return
         waiter: asyncio.Future[Any] = self.loop.create_future()
-        if connection not in self._waiting_ready:
-            self._waiting_ready[connection] = []
-            self.loop.call_later(self.options.hello_timeout, connection.session.settle)
-        self._waiting_ready[connection].append(waiter)
+        self.decide_soon(connection).append(waiter)
         slot.add(waiter)
         try:
             if await waiter is EXPIRED:
@@ -202,8 +207,6 @@ class Endpoint:
         self.connections.discard(connection)
         if connection.inbox is not None:
             self.lingering.add(connection)
-        if self.on_lost is not None:
-            self.on_lost(connection)
 
     async def shut_down(self) -> None:
         """No more handlers: those that run are cancelled, and waited for as long as ``notify_grace``."""

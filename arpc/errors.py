@@ -112,12 +112,13 @@ class MethodNotFound(RemoteError):
 class RpcError(ArpcError):
     """Raise it in a handler: the caller gets ``message`` (as a :class:`RemoteError`), and nothing is logged.
 
-    Any other exception of a handler answers a generic text and is logged here with its traceback.
+    Any other exception of a handler answers a generic text and is logged here with its traceback. ``code`` and
+    ``details`` do not travel yet.
     """
 
-    def __init__(self, message: str, code: str | None = None, details: Any = None) -> None:
+    def __init__(self, message: object, code: str | None = None, details: Any = None) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = str(message)  # so that an exception may be passed on as it was caught
         self.code = code
         self.details = details
 
@@ -140,6 +141,13 @@ class LocalProtocolError(ProtocolError):
 
 class RemoteProtocolError(ProtocolError):
     """The other side sent what the protocol does not allow; the connection is closed with this as its cause."""
+
+
+class DuplicateRequest(RemoteProtocolError):
+    """A request carries the number of one that still runs."""
+
+    def __init__(self, seq: int) -> None:
+        super().__init__(f"request {seq} came while another request {seq} is still running")
 
 
 class CodecError(ArpcError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from struct import Struct
-from typing import Final
+from typing import Final, cast
 
 from .errors import LocalProtocolError, RemoteProtocolError
 
@@ -43,6 +43,8 @@ def encode(command: int, flag: int, seq: int, method: bytes = b"", data: bytes =
 
 def encode_method(method: str) -> bytes:
     """The wire's bytes of a method's name: 1 to 127 bytes of UTF-8, else :class:`LocalProtocolError`."""
+    if not isinstance(cast(object, method), str):
+        raise LocalProtocolError(f"a method is a string like '/name', not {method!r}")
     try:
         name = method.encode()
     except UnicodeEncodeError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextvars
 import inspect
 import logging
+import types
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Final, NoReturn, Protocol, get_origin, get_type_hints, is_typeddict
 
@@ -100,7 +101,10 @@ class Handler:
         except (TypeError, ValueError) as error:
             self._refuse(f"has no signature that can be read: {error}")
         hints = self._hints(scope)
+        bound = _bound(function)
         for parameter in signature.parameters.values():
+            if parameter.name in bound:
+                continue  # given by functools.partial: no business of callers
             kind = hints.get(parameter.name, parameter.annotation)
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 self._refuse(f"takes *{parameter.name}: name its parameters one by one")
@@ -195,6 +199,15 @@ def _is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_called(function))
 
 
+def _bound(function: Any) -> set[str]:
+    """The parameters that partials have bound by keyword."""
+    names: set[str] = set()
+    while hasattr(function, "func"):
+        names.update(function.keywords)
+        function = function.func
+    return names
+
+
 def _called(function: Any) -> Any:
     """The function behind an object that can be called."""
     return function if inspect.isroutine(function) else type(function).__call__
@@ -241,7 +254,7 @@ def _start_with_names(handler: Handler, codec: Codec) -> Start:
     function = handler.function
     context = handler.context.name if handler.context is not None else None
     names = [p.name for p in handler.body]
-    read = body_decoder(codec, fields_type(handler.name, handler.body)) if len(names) > 1 else None
+    read = _fields_decoder(handler, codec) if len(names) > 1 else None
     only = body_decoder(codec, handler.body[0].annotation) if len(names) == 1 else None
     optional = all(p.default is not p.empty for p in handler.body)
 
@@ -264,7 +277,14 @@ def _start_with_names(handler: Handler, codec: Codec) -> Start:
     return start
 
 
-def fields_type(name: str, parameters: list[inspect.Parameter]) -> type:
+def _fields_decoder(handler: Handler, codec: Codec) -> Callable[[bytes], Any]:
+    try:
+        return body_decoder(codec, fields_type(handler.body))
+    except TypeError as error:
+        raise TypeError(f"several parameters are the fields of one object; take one parameter ({error})") from error
+
+
+def fields_type(parameters: list[inspect.Parameter]) -> type:
     """A type whose fields are those parameters, for bodies like ``{"a": 1, "b": 2}``."""
     from msgspec import defstruct, field
 
@@ -273,7 +293,9 @@ def fields_type(name: str, parameters: list[inspect.Parameter]) -> type:
             return parameter.name, parameter.annotation
         return parameter.name, parameter.annotation, field(default_factory=lambda: parameter.default)
 
-    return defstruct("Fields", [one(p) for p in parameters], kw_only=True, module=__name__)
+    made = defstruct("Fields", [one(p) for p in parameters], kw_only=True, module=__name__)
+    made.__name__ = f"an object with {', '.join(p.name for p in parameters)}"  # as errors call it
+    return made
 
 
 def _with_default(decode: Callable[[bytes], Any], default: Any) -> Callable[[bytes], Any]:
@@ -312,7 +334,7 @@ def _chained(start: Start, mode: int, middleware: Sequence[Middleware]) -> Start
 
     async def innermost(context: Context) -> Any:
         value = start(_Known(context), context.body)
-        return await value if mode == ASYNC else value
+        return await value if mode == ASYNC or value.__class__ is types.CoroutineType else value
 
     chain = compose(middleware, innermost)
     return lambda source, data: chain(source.context())

@@ -63,6 +63,7 @@ class Inbox:
 
     def add(self, frames: list[Frame]) -> None:
         self.queue.extend(frames)
+        self._bytes += _OVERHEAD * len(frames)
         if not self.listed:
             self.start()
 
@@ -81,11 +82,16 @@ class Inbox:
         self._bytes += size
         options = self.connection.endpoint.options
         count, limit = options.max_queued, options.max_queued_bytes
-        if self._bytes > limit or self.waiting > count:
+        if self._bytes > limit:
             self.true_up()
-            over = self._bytes > limit or self.waiting > count
-            if over and not self.pause_reading():
-                self._refuse(count, limit)
+        if self._bytes > limit:
+            self._give_way(count, limit * 7 // 8)  # so that the next count is some way off
+        elif self.waiting > count:
+            self._give_way(count, limit)
+
+    def _give_way(self, count: int, size: int) -> None:
+        if not self.pause_reading():
+            self._refuse(count, size)
 
     def pause_reading(self) -> bool:
         """Reads no more until half of what waits is served; whether that is possible."""
@@ -131,7 +137,7 @@ class Inbox:
 
     def may_start(self) -> bool:
         """Whether one more handler may run now: not past ``max_inflight``, and not while the socket is full."""
-        return not self.connection.paused and not self._returning and self._room()
+        return not self._returning and self._may_return()
 
     def start(self) -> None:
         """Has waiting messages served, as far as they may be."""
@@ -229,6 +235,9 @@ class Inbox:
         endpoint.starved[self] = None
         return False
 
+    def _may_return(self) -> bool:
+        return not self.connection.paused and self._room()
+
     def _take_slot(self, runner: Runner) -> None:
         runner.held = True
         self.inflight += 1
@@ -243,7 +252,7 @@ class Inbox:
 
     def admit(self) -> None:
         """Gives slots to handlers that return from calls, then to messages that wait."""
-        while self._returning and (self._room() or not self.connection.open):
+        while self._returning and (self._may_return() or not self.connection.open):
             runner = self._returning.popleft()
             waiter, runner.returning = runner.returning, None
             if runner.inbox is self and not runner.lent:
@@ -265,7 +274,7 @@ class Inbox:
             return
         waiter = runner.returning
         if waiter is None:
-            if not self._returning and self._room():
+            if not self._returning and self._may_return():
                 self._take_slot(runner)
                 return
             if self._returning is None:
@@ -298,6 +307,7 @@ class Inbox:
         if self.queue or self.ordered or self.suspended:
             endpoint = self.connection.endpoint
             self._grace = endpoint.loop.call_later(endpoint.options.notify_grace, self.cancel)
+            self.true_up()
         self._emptied()
 
     def cancel(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from inspect import iscoroutinefunction
 from typing import Any, TypedDict
 
 KIB = 1024
@@ -106,6 +107,8 @@ def _check(name: str, value: Any) -> None:
     if name == "on_event":
         if not callable(value):
             raise ValueError(f"on_event is called with each event, and cannot be {value!r}")
+        if iscoroutinefunction(value):
+            raise ValueError("on_event is called, not awaited: make it a plain def")
     elif name in {"extensions", "reuse_port"}:
         if not isinstance(value, bool):
             raise ValueError(f"{name} is True or False, not {value!r}")

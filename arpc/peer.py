@@ -7,14 +7,14 @@ from collections.abc import Callable
 from enum import Enum
 from threading import get_ident
 from time import monotonic
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, TypeVar, cast, overload
 
 from .bodies import encode_body
 from .connection import Connection
 from .context import State, serving
 from .endpoint import Endpoint
 from .errors import ArpcError, CallTimeout, ConnectionClosed, DecodeError, Overstock
-from .frame import LARGE, encode_method
+from .frame import encode_method
 from .hello import Capabilities
 from .service import callers_names, proxy
 from .stats import Stats
@@ -82,9 +82,12 @@ class Peer:
         value. ``timeout``: seconds, above 0, for all of it (it comes up to 20 ms late); None waits for ever; the
         default is the option ``timeout`` (30). While the socket is full the call waits before it sends.
 
+        Inside of a handler at full load any outcome is seen when the handler has its slot again (docs/design.md).
+
         Raises CallTimeout; RemoteError (MethodNotFound) if the other side answered an error; ConnectionClosed, whose
         ``sent`` tells whether the request may have arrived; EncodeError, DecodeError; LimitExceeded; LocalProtocolError
-        for a method that cannot be sent; LoopError off the event loop.
+        for a method that cannot be sent; ValueError for a timeout, TypeError for a ``returns`` that cannot be decoded;
+        LoopError off the event loop.
         """
         endpoint = self._endpoint
         if endpoint.thread != get_ident() or not endpoint.loop.is_running():
@@ -103,8 +106,6 @@ class Peer:
         finally:
             if gated:
                 connection.passed()
-        if len(data) > LARGE:
-            connection.flush()
         runner = serving.get()
         lender = None if runner is None else runner.lend(connection)
         slot.add(future)
@@ -150,6 +151,12 @@ class Peer:
         connection = self._connection
         if connection.blocked:
             connection.check_open()
+            if not connection.session.ready:
+                self._endpoint.decide_soon(connection)
+                raise Overstock(
+                    f"{self.address} has not sent anything yet, so it is not decided how to speak to it; "
+                    f"{method} was not sent: use notify, or try again after hello_timeout"
+                )
             if not connection.writable:
                 raise Overstock(f"the socket to {self.address} is full; {method} was not sent")
         connection.session.notify(name, data)
@@ -193,7 +200,7 @@ class Peer:
     def _timeout(self, timeout: float | _Default | None) -> float | None:
         if timeout is DEFAULT:
             return self._endpoint.options.timeout
-        if timeout is not None and not timeout > 0:
+        if timeout is not None and not (isinstance(cast(object, timeout), (int, float)) and timeout > 0):
             raise ValueError(f"timeout is seconds above 0, or None to wait for ever, not {timeout!r}")
         return timeout
 
@@ -210,15 +217,18 @@ class Peer:
         async def call(method: str, body: Any, returns: Any) -> Any:
             return await self.call(method, body, returns=returns, timeout=timeout)
 
-        return proxy(service, call, name, callers_names())
+        return proxy(service, call, repr(self), name, callers_names())
 
     def notifier(self, service: Callable[..., T], *, name: str | None = None) -> T:
-        """As :meth:`service`, with notifies in place of calls: each method returns None as soon as it is sent."""
+        """As :meth:`service`, with notifies in place of calls: each method returns as soon as it is sent.
+
+        What it returns is None, whatever the class declares.
+        """
 
         async def notify(method: str, body: Any, returns: Any) -> None:
             await self.notify(method, body)
 
-        return proxy(service, notify, name, callers_names())
+        return proxy(service, notify, repr(self), name, callers_names())
 
     # --- the connection
 
@@ -261,7 +271,7 @@ class Peer:
     def stats(self) -> Stats:
         """Counters of what was refused or dropped on this connection."""
         stats = self._connection.stats
-        stats.responses_dropped = self._connection.session.dropped
+        stats.frames_dropped = self._connection.session.dropped
         return stats
 
     @property

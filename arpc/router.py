@@ -72,6 +72,7 @@ class Router:
         Handlers that ``other`` gets later are served as well.
         """
         _check_kind(other, Router, "a router includes routers")
+        _check_kind(prefix, str, "a prefix is a string")
         if other is self or any(inner is self for inner in other._routers()):
             raise RegistrationError("a router cannot include itself")
         taken = self.handlers().keys() & {prefix + name for name in other.handlers()}
@@ -89,6 +90,8 @@ class Router:
         Name is that of the class that marked it, so an implementation is served under its interface's name;
         ``name=`` sets another.
         """
+        if isinstance(service, type):
+            raise RegistrationError(f"register an object, not its class: {service.__name__}(...)")
         found = methods_of(type(service))
         if not found:
             raise RegistrationError(f"{type(service).__name__} has no method that is marked @arpc.rpc")
@@ -98,6 +101,8 @@ class Router:
             for attribute, owner in found.items()
         ]
         for handler in made:
+            if handler.context is not None:
+                raise RegistrationError(f"{handler.name} takes a Context: in a service arpc.current() is the context")
             self._check(handler.name)
         for handler in made:
             self._add(handler.name, handler)

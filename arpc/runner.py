@@ -29,10 +29,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import getweakrefcount
 
 from .context import Context, serving
-from .errors import EncodeError, RpcError
-from .frame import LARGE, REQUEST, Frame
+from .errors import DuplicateRequest, EncodeError, RpcError
+from .frame import REQUEST, Frame
 from .handler import ASYNC, ORDERED, Handler, MissingHandler
-from .session import DuplicateRequest
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -175,6 +174,7 @@ class Runner(Coroutine[Any, None, None]):
         self.task = self.made = self.variables = None
         if inbox is not None:
             inbox.left(self)
+        self.frame = None  # a task that outlives the handler keeps the runner, and must not keep the body
         self.lane.release(self)
 
 
@@ -201,10 +201,10 @@ def _serve(runner: Runner) -> Generator[Any, None, None]:
         started = now = monotonic()
         while ready and left > 0 and now - started < SLICE_TIME:
             inbox = ready.popleft()
-            runner.inbox = inbox
             queue = inbox.open_lane(ordered)
             if queue is None:
                 continue
+            runner.inbox = inbox
             connection = inbox.connection
             session = connection.session
             while queue and left > 0:
@@ -234,10 +234,8 @@ def _serve(runner: Runner) -> Generator[Any, None, None]:
                             log.error("the answer of handler %s could not be encoded: %s", handler.name, error)
                             raise RpcError("the handler's answer could not be encoded") from None
                         session.respond(frame, reply)
-                        if len(reply) > LARGE:
-                            connection.push()
-                            if connection.paused:
-                                left = 0
+                        if connection.paused:
+                            left = 0
                 except BaseException as error:
                     _fail(runner, inbox, frame, handler, error)
                 runner.made = None
@@ -289,7 +287,7 @@ def _fail(runner: Runner, inbox: Inbox, frame: Frame, handler: Handler, error: B
         inbox.connection.close(error)
         return
     if isinstance(error, RpcError):
-        text = error.message
+        text = str(error.message)
     elif isinstance(error, asyncio.CancelledError):
         text = "cancelled"
     else:

@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from types import TracebackType
-from typing import Unpack
+from typing import Unpack, cast
 
 from .codecs import Codec
 from .connection import Connection
 from .endpoint import Endpoint
 from .errors import AddressError, ConnectionClosed
 from .middleware import Middleware
+from .opening import Opening
 from .options import OptionKeywords
 from .peer import Peer
 from .router import Router
@@ -63,7 +64,8 @@ class Server:
     async def stop(self) -> None:
         """Stops listening, closes every peer, cancels the handlers that run, and returns when all have ended.
 
-        Handlers that clean up for longer than the option ``notify_grace`` are not waited for.
+        A peer that reads nothing is cut off after the option ``send_timeout``; handlers that clean up for longer than
+        ``notify_grace`` are not waited for.
         """
         self._endpoint.check()
         if self._stopping is None:
@@ -102,33 +104,8 @@ class Server:
         return f"<arpc.Server {where}, {len(self._endpoint.connections)} connections>"
 
 
-class Starting:
+class Starting(Opening[Server]):
     """A server that is not started yet: ``await`` it, or enter it with ``async with``."""
-
-    def __init__(self, addresses: str | Iterable[str], make_endpoint: Callable[[], Endpoint]) -> None:
-        self._addresses = [addresses] if isinstance(addresses, str) else list(addresses)
-        self._make_endpoint = make_endpoint
-        self._server: Server | None = None
-
-    async def _start(self) -> Server:
-        if not self._addresses:
-            raise AddressError("a server needs an address, such as tcp://127.0.0.1:0")
-        server = Server(self._make_endpoint())
-        await server._listen(self._addresses)
-        return server
-
-    def __await__(self) -> Generator[None, None, Server]:
-        return self._start().__await__()
-
-    async def __aenter__(self) -> Server:
-        self._server = await self._start()
-        return self._server
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._server is not None:
-            await self._server.stop()
 
 
 def serve(
@@ -148,4 +125,15 @@ def serve(
     Raises AddressError, ConnectError (the address cannot be listened on), RegistrationError (the codec cannot serve a
     handler's types), ValueError or TypeError for an option.
     """
-    return Starting(addresses, lambda: Endpoint(router, codec, options, dials=False, middleware=middleware))
+
+    async def open() -> Server:
+        if not isinstance(cast(object, addresses), Iterable):
+            raise AddressError(f"an address is a string like tcp://127.0.0.1:9000, not {addresses!r}")
+        wanted = [addresses] if isinstance(addresses, str) else list(addresses)
+        if not wanted:
+            raise AddressError("a server needs an address, such as tcp://127.0.0.1:0")
+        server = Server(Endpoint(router, codec, options, dials=False, middleware=middleware))
+        await server._listen(wanted)
+        return server
+
+    return Starting("arpc.serve(...)", open, Server.stop)

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar, get_type_hints
 
+from .context import Context
 from .errors import RegistrationError
 
 __all__ = ["rpc"]
@@ -52,8 +53,11 @@ class Caller(Protocol):
     def __call__(self, method: str, body: Any, returns: Any) -> Coroutine[Any, Any, Any]: ...
 
 
-def proxy(service: Callable[..., T], caller: Caller, name: str | None, scope: dict[str, Any]) -> T:
-    """An object of ``service`` whose marked methods go through ``caller``; ``scope`` helps to resolve annotations."""
+def proxy(service: Callable[..., T], caller: Caller, of: str, name: str | None, scope: dict[str, Any]) -> T:
+    """An object of ``service`` whose marked methods go through ``caller``, to the peer ``of``.
+
+    ``scope`` helps to resolve annotations.
+    """
     if not isinstance(service, type):
         raise RegistrationError(f"a service is a class with methods marked @arpc.rpc, not {service!r}")
     # Kept by the class itself: a table here would keep classes alive that nobody else knows any more.
@@ -62,7 +66,7 @@ def proxy(service: Callable[..., T], caller: Caller, name: str | None, scope: di
         made = _proxy_class(service, scope)
         setattr(service, _PROXY, made)
     result: T = object.__new__(made)
-    result.__dict__.update(_arpc_caller=caller, _arpc_name=name)
+    result.__dict__.update(_arpc_caller=caller, _arpc_of=of, _arpc_name=name)
     return result
 
 
@@ -83,7 +87,7 @@ def _proxy_class(service: type, scope: dict[str, Any]) -> type:
 
 
 def _represent(self: Any) -> str:
-    return f"<{type(self).__name__} through {self._arpc_caller!r}>"
+    return f"<{type(self).__name__} of {self._arpc_of}>"
 
 
 def _proxy_method(
@@ -96,9 +100,12 @@ def _proxy_method(
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise RegistrationError(f"{owner}.{attribute} takes *{parameter.name}: name its parameters one by one")
     try:
-        returns = get_type_hints(function, localns=scope, include_extras=True).get("return", Any)
+        hints = get_type_hints(function, localns=scope, include_extras=True)
     except Exception as error:
         raise RegistrationError(f"{owner}.{attribute} has annotations that cannot be evaluated: {error}") from None
+    if Context in hints.values():
+        raise RegistrationError(f"{owner}.{attribute} takes a Context: in a service arpc.current() is the context")
+    returns = hints.get("return", Any)
     names = [parameter.name for parameter in parameters]
     by_keyword = any(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters)
     positional = -1 if by_keyword else len(names)

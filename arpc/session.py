@@ -9,7 +9,7 @@ from collections import deque
 from itertools import count
 from typing import Any, Final, Protocol
 
-from .errors import ConnectionClosed, LimitExceeded, RemoteProtocolError
+from .errors import ConnectionClosed, DuplicateRequest, LimitExceeded
 from .frame import (
     FLAG_ASYNC,
     FLAG_ERROR,
@@ -40,6 +40,9 @@ OFFERED: Final = Capability(0)
 _HELLO: Final = object()
 _GONE: Final = object()
 _REMEMBERED: Final = 1024
+
+SMALL: Final = 4096
+"""Bytes up to which frames are only counted, not measured."""
 
 BATCH: Final = 256
 """Frames that may be collected before the owner is asked again to send them."""
@@ -82,6 +85,7 @@ class Session:
         "capabilities",
         "closed",
         "dropped",
+        "held",
         "initiator",
         "out",
         "pending",
@@ -104,6 +108,8 @@ class Session:
         self._flushed_seq = 0
         self.out: list[bytes] = []
         """Frames to send, in order; :meth:`take` hands them out."""
+        self.held = 0
+        """Bytes of those of them that are not small."""
         self.bulky = False
         """Some of them are large; the owner sets it back when all are sent."""
         self.pending: dict[int, tuple[bytes, Any]] = {}
@@ -113,9 +119,9 @@ class Session:
         self.remote: Capabilities = BASE
         self.capabilities = Capability(0)
         self.send_limit = options.max_body
-        self._small = min(LARGE, options.max_body)
+        self._small = min(SMALL, options.max_body)
         self.dropped = 0
-        """Frames that were for nobody: responses to nothing, duplicate responses, notifies without a valid method."""
+        """Frames that were for nobody: late or duplicate responses and pongs, notifies to nothing, stream frames."""
         self.closed: BaseException | None = None
 
     # --- the Hello
@@ -149,7 +155,7 @@ class Session:
         self.capabilities = remote.flags & OFFERED
         if remote.max_body is not None:
             self.send_limit = remote.max_body
-            self._small = min(LARGE, remote.max_body)
+            self._small = min(SMALL, remote.max_body)
         self.settle()
 
     # --- sending
@@ -164,7 +170,7 @@ class Session:
         self.pending[seq] = (method, token)
         head = _pack(length, 0, REQUEST, flag, size, seq) + method
         out = self.out
-        if length > LARGE or len(out) > BATCH:
+        if length > SMALL or len(out) > BATCH:
             self._send(head, data)
         else:
             out.append(head + data)
@@ -206,6 +212,7 @@ class Session:
     def respond_error(self, request: Frame, text: str) -> None:
         """Answers a request with an error; a text that is too long for the other side is cut."""
         _, asked, _, seq, method, _ = request
+        method = method[:MAX_METHOD]
         room = max(self.send_limit - len(method), 0)
         if self.closed is None:
             data = text.encode("utf-8", "replace")[:room]
@@ -223,17 +230,16 @@ class Session:
         if self._pings is not None and token in self._pings:
             self._pings[self._pings.index(token)] = _GONE
 
-    def forget(self, seq: int) -> bool:
-        """Drops a pending request, whose answer is now for nobody. Whether it may have left this process."""
+    def forget(self, seq: int) -> None:
+        """Drops a pending request, whose answer is now for nobody."""
         self.pending.pop(seq, None)
-        return seq <= self._flushed_seq
 
     def take(self) -> list[bytes]:
         """Hands out what there is to send, in order: nothing while the Hello is under way."""
         if self._negotiating:
             return []
-        out = self.out
-        self.out = []
+        out, self.out = self.out, []
+        self.held = 0
         self._flushed_seq = self._last_seq
         return out
 
@@ -245,6 +251,7 @@ class Session:
         if self.closed is not None:
             return
         out = self.out
+        self.held += len(data)
         if len(data) > LARGE:
             self.bulky = True
             out.append(head)
@@ -252,7 +259,7 @@ class Session:
         else:
             out.append(head + data)
         frames = len(out)
-        if frames < 3 or frames > BATCH:
+        if frames < 3 or frames > BATCH or self.held > LARGE:
             self._hooks.on_output()
 
     def _check(self, length: int) -> None:
@@ -391,10 +398,3 @@ class Session:
         self._pings = None
         self.out = []
         return ended
-
-
-class DuplicateRequest(RemoteProtocolError):
-    """A request carries the number of one that still runs."""
-
-    def __init__(self, seq: int) -> None:
-        super().__init__(f"request {seq} came while another request {seq} is still running")

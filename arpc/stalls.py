@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .errors import ConnectionClosed, RemoteProtocolError
 from .options import KIB, Options
-from .transport import has_ended
+from .transport import End, seen_end
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -29,8 +29,8 @@ class Stalls:
         """Since when a frame has grown by less than PROGRESS, its bytes then, its bytes now."""
         self._writing: dict[Connection, tuple[float, int]] = {}
         """Since when nothing has been read from a full socket, and what waited for it then."""
-        self._blind: set[Connection] = set()
-        """Those whose reading is paused: an end of theirs would not be noticed."""
+        self._blind: dict[Connection, float] = {}
+        """Those whose reading is paused, and since when their end has been seen; 0 if it has not."""
 
     def reading(self, connection: Connection, unfinished: int, arrived: int) -> None:
         """``arrived`` bytes came, and ``unfinished`` bytes wait for the rest of their frame."""
@@ -56,15 +56,18 @@ class Stalls:
 
     def blind(self, connection: Connection) -> None:
         """Reading is paused."""
-        self._blind.add(connection)
+        self._blind[connection] = 0
         self._watch()
 
     def sees(self, connection: Connection) -> None:
         """Reading goes on."""
-        self._blind.discard(connection)
+        self._blind.pop(connection, None)
+        mark = self._reading.get(connection)
+        if mark is not None:  # it could not go on meanwhile
+            self._reading[connection] = (monotonic(), mark[2], mark[2])
 
     def forget(self, connection: Connection) -> None:
-        self._blind.discard(connection)
+        self._blind.pop(connection, None)
         self._reading.pop(connection, None)
         self._writing.pop(connection, None)
 
@@ -89,8 +92,11 @@ class Stalls:
                 self._writing[connection] = (now, waits)
             elif now - since > limit:
                 connection.abort(RemoteProtocolError(f"the other side has read nothing for {limit:g} s (send_timeout)"))
-        for connection in list(self._blind):
-            if connection.transport is not None and has_ended(connection.transport):
+        for connection, since in list(self._blind.items()):
+            end = End.NONE if connection.transport is None else seen_end(connection.transport)
+            if end is End.GONE or (since and now - since > self._options.notify_grace):
                 connection.abort(ConnectionClosed("the other side closed the connection"))
+            elif end is End.CLOSED and not since:
+                self._blind[connection] = now  # what it had sent is read when what waits here has been served
         if self._reading or self._writing or self._blind:
             self._watch()

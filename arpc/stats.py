@@ -15,5 +15,5 @@ class Stats:
     """Requests that were answered ``overloaded``."""
     notifies_dropped: int = 0
     """Notifies that were dropped because too many messages waited."""
-    responses_dropped: int = 0
+    frames_dropped: int = 0
     """Answers and pongs that nobody waited for, and messages to nothing that want no answer."""

@@ -36,9 +36,9 @@ class Threads:
         loop = asyncio.get_running_loop()
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._limit, thread_name_prefix="arpc")
-        running = loop.run_in_executor(self._pool, function, *args)
         cancelled: asyncio.CancelledError | None = None
         try:
+            running = loop.run_in_executor(self._pool, function, *args)
             while not running.done():
                 try:
                     await asyncio.wait([running])
@@ -67,7 +67,9 @@ class Threads:
                 returning, lender = lender, None
                 await returning.take_back()
         except BaseException:
-            if waiter.done() and not waiter.cancelled():
+            if waiter.cancelled():
+                self._waiters.remove(waiter)
+            else:
                 self._next()
             if lender is not None:
                 await lender.take_back()

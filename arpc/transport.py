@@ -5,12 +5,26 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, NamedTuple, Protocol, cast
 
 from .errors import AddressError
 from .options import Options
 
-__all__ = ["Address", "Listener", "Transport", "describe", "has_ended", "parse_address", "reason"]
+__all__ = [
+    "SCHEMES",
+    "Address",
+    "End",
+    "Listener",
+    "ProtocolFactory",
+    "Transport",
+    "close_listener",
+    "describe",
+    "format_tcp",
+    "parse_address",
+    "reason",
+    "seen_end",
+]
 
 SCHEMES = ("tcp", "unix", "mem")
 
@@ -58,7 +72,7 @@ def parse_address(address: str) -> Address:
     given = cast(object, address)
     if not isinstance(given, str):
         raise AddressError(f"an address is a string like tcp://127.0.0.1:9000, not {address!r}")
-    if "\0" in address or not address.isprintable():
+    if not address.isprintable():
         raise AddressError(f"{address!r} holds characters that no address has")
     scheme, separator, rest = address.partition("://")
     if not separator:
@@ -114,17 +128,31 @@ def reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def has_ended(transport: asyncio.BaseTransport) -> bool:
-    """Whether the other side has closed or vanished, seen without reading: for a transport whose reading is paused."""
+class End(Enum):
+    """What can be seen of the other side without reading."""
+
+    NONE = 0
+    CLOSED = 1
+    """It sends no more; what it has sent may still be read."""
+    GONE = 2
+    """The connection is broken."""
+
+
+def seen_end(transport: asyncio.BaseTransport) -> End:
+    """Whether the other side has ended, of a transport whose reading is paused."""
     ended = transport.get_extra_info("ended")
     if ended is not None:
-        return bool(ended)
+        return End.CLOSED if ended else End.NONE
     channel = transport.get_extra_info("socket")
     if channel is None or channel.fileno() < 0 or not hasattr(select, "poll"):
-        return False
+        return End.NONE
+    closed = getattr(select, "POLLRDHUP", 0)
     poll = select.poll()
-    poll.register(channel.fileno(), select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0))
-    return bool(poll.poll(0))
+    poll.register(channel.fileno(), closed)  # POLLHUP and POLLERR come unasked
+    events = sum(event for _, event in poll.poll(0))
+    if events & ~closed:
+        return End.GONE
+    return End.CLOSED if events else End.NONE
 
 
 async def close_listener(server: asyncio.Server) -> None:

@@ -18,9 +18,18 @@ TICK: Final = 0.01
 EXPIRED: Final = object()
 """The result that a future gets when its time is up."""
 
-Slot = set["asyncio.Future[Any]"]
 
-NEVER: Final[Slot] = set()
+class Slot(set["asyncio.Future[Any]"]):
+    """Futures whose time is up together."""
+
+    __slots__ = ("over",)
+
+    def __init__(self) -> None:
+        self.over = False
+        """Their time is up: what is put in now would wait for ever."""
+
+
+NEVER: Final = Slot()
 """The slot of what may wait for ever."""
 
 
@@ -52,6 +61,7 @@ class Wheel:
                 if not future.done():
                     future.set_result(EXPIRED)
             slot.clear()
+            slot.over = True
         if len(closed) > 2 * self._swept + 32:
             closed[:] = [entry for entry in closed if entry[2]]
             heapify(closed)
@@ -78,7 +88,7 @@ class _Slots(dict[float, Slot]):
         self._wheel = wheel
 
     def __missing__(self, timeout: float) -> Slot:
-        slot = self[timeout] = set()
+        slot = self[timeout] = Slot()
         self._wheel.wake()
         return slot
 

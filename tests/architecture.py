@@ -19,7 +19,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"session"}),
     frozenset({"bodies", "codecs", "middleware", "transport", "context", "handler", "router", "service"}),
     frozenset("peer endpoint connection gate inbox stalls stream threads keepalive runner wheel".split()),
-    frozenset({"client", "server", "pool", "reconnect", "drain", "transports", "loops"}),
+    frozenset({"client", "server", "pool", "reconnect", "drain", "transports", "loops", "opening"}),
     frozenset({"pubsub", "registry", "sync", "cli", "testing", "__main__"}),
 )
 """The modules and subpackages of arpc, lowest floor first. What a module may import lies on its floor or below."""

@@ -8,7 +8,7 @@ import socket
 
 from ..errors import ConnectError
 from ..options import Options
-from ..transport import Address, Listener, ProtocolFactory, Transport, close_listener, format_tcp
+from ..transport import Address, Listener, ProtocolFactory, Transport, close_listener, format_tcp, reason
 
 
 class TcpListener:
@@ -30,7 +30,7 @@ class Tcp:
                 factory, address.host, address.port, backlog=4096, reuse_port=options.reuse_port or None
             )
         except (OSError, UnicodeError) as error:
-            raise ConnectError(f"cannot listen on {address}: {getattr(error, 'strerror', None) or error}") from error
+            raise ConnectError(f"cannot listen on {address}: {reason(error)}") from error
         return TcpListener(server)
 
     async def dial(self, address: Address, factory: ProtocolFactory, options: Options) -> asyncio.Protocol:

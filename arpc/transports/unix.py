@@ -34,7 +34,7 @@ class Unix:
     async def listen(self, address: Address, factory: ProtocolFactory, options: Options) -> Listener:
         path = address.rest
         try:
-            _remove_stale(path)
+            await _remove_stale(path)
             server = await asyncio.get_running_loop().create_unix_server(factory, path, backlog=4096)
         except ConnectError:
             raise
@@ -55,7 +55,7 @@ def _identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _remove_stale(path: str) -> None:
+async def _remove_stale(path: str) -> None:
     """Removes a socket that nobody listens on any more."""
     try:
         mode = os.stat(path).st_mode
@@ -64,12 +64,13 @@ def _remove_stale(path: str) -> None:
     if not stat.S_ISSOCK(mode):
         raise ConnectError(f"cannot listen on unix://{path}: there is a file that is no socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)
+        probe.setblocking(False)
         try:
-            probe.connect(path)
+            async with asyncio.timeout(1):
+                await asyncio.get_running_loop().sock_connect(probe, path)
         except ConnectionRefusedError:
             os.unlink(path)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):  # its backlog is full
             raise ConnectError(f"cannot listen on unix://{path}: a server that does not answer holds it") from None
         else:
             raise ConnectError(f"cannot listen on unix://{path}: another server is listening there")

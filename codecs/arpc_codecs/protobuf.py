@@ -1,4 +1,4 @@
-"""Protocol Buffers, by generated message classes. Needs the extra ``arpc[protobuf]``, loaded when a codec is made."""
+"""Protocol Buffers, by generated message classes. Needs the extra ``protobuf``, loaded when a codec is made."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ProtobufCodec(Codec):
         try:
             from google.protobuf import message
         except ImportError as error:
-            text = "the protobuf codec needs google.protobuf: install arpc[protobuf]"
+            text = "the protobuf codec needs the extra protobuf of arpc, or else: pip install protobuf"
             raise ImportError(text, name=error.name) from error
         self._message = message
 

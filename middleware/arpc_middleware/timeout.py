@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from typing import Any
 
 from arpc.context import Context
@@ -25,9 +26,13 @@ class Timeout:
         self.seconds = seconds
 
     async def __call__(self, ctx: Context, call_next: Next) -> Any:
-        scope = asyncio.timeout(self.seconds)
+        scope = asyncio.timeout(None)
         try:
             async with scope:
+                # In a context of its own: a timer that is cancelled keeps its context for a while, and the runner
+                # would take that for a task that the handler has left behind.
+                variables = contextvars.Context()
+                variables.run(scope.reschedule, asyncio.get_running_loop().time() + self.seconds)
                 return await call_next(ctx)
         except TimeoutError:
             if not scope.expired():

@@ -122,7 +122,7 @@ class PythonCallsGo:
         with pytest.raises(arpc.CallTimeout):
             await peer.call("/hold", timeout=0.05)
         assert await peer.call("/release", returns=int) == 1
-        assert peer.stats.responses_dropped == 1  # the late answer of /hold came before that of /release
+        assert peer.stats.frames_dropped == 1  # the late answer of /hold came before that of /release
         assert await peer.call("/slow", "1", returns=str) == "slow"
         assert not peer.closed
 

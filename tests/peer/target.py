@@ -115,7 +115,7 @@ async def under_attack(**options: Unpack[OptionKeywords]) -> AsyncIterator[Targe
     """A served target; at the end it must be unharmed."""
     target = Target(arpc.Router())
     make_router(target)
-    options = {**options, "on_event": target.events}
+    options = {"notify_grace": 0.5, **options, "on_event": target.events}
     target.server = await arpc.serve("tcp://127.0.0.1:0", target.router, **options)
     async with target.server, arpc.connect(target.server.address) as target.honest:
         await eventually(lambda: target.server.peers)

@@ -220,7 +220,7 @@ async def test_a_notify_that_fails_is_logged_and_answers_nothing(connect: Connec
     await link.client.notify("/wrong")
     await eventually(lambda: "nobody hears this" in logged())
     await link.client.ping()
-    assert link.client.stats.responses_dropped == 0
+    assert link.client.stats.frames_dropped == 0
 
 
 @pytest.mark.parametrize("suspends", [False, True])
@@ -281,5 +281,5 @@ async def test_not_found(connect: Connect, logged: Log) -> None:
         assert caught.value.code == "unimplemented"
     await link.client.notify("/nothing")
     await link.client.ping()
-    assert link.peer.stats.responses_dropped == 1
+    assert link.peer.stats.frames_dropped == 1
     assert logged() == ""

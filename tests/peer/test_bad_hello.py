@@ -231,7 +231,7 @@ async def test_a_server_that_asks_before_its_pong_is_answered_after_it() -> None
 )
 async def test_connecting_to_something_else_says_so(words: bytes, cause: str) -> None:
     async with wicked(says(words)) as address:
-        with pytest.raises(arpc.ConnectionClosed, match=cause) as caught:
+        with pytest.raises(arpc.ConnectError, match=cause) as caught:
             await arpc.connect(address)
         assert isinstance(caught.value.__cause__, arpc.RemoteProtocolError)
 
@@ -245,7 +245,7 @@ async def test_a_server_that_hangs_up_during_the_hello(ending: str) -> None:
 
     with contextlib.suppress(ConnectionError):
         async with wicked(behave) as address:
-            with pytest.raises(arpc.ConnectionClosed):
+            with pytest.raises(arpc.ConnectError):
                 await arpc.connect(address)
 
 

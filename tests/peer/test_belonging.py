@@ -216,12 +216,17 @@ async def test_capabilities(connect: Connect) -> None:
 
 
 async def test_a_forgotten_await_is_visible() -> None:
-    """What is not awaited is no peer: a type checker and the first use of it say so."""
+    """What is not awaited is no peer: type checkers, the first use of it, and a warning when it is dropped say so."""
     starting: Any = arpc.serve("mem://0", arpc.Router())
     connecting: Any = arpc.connect("mem://0")
     for forgotten, kind in ((starting, arpc.Starting), (connecting, arpc.Connecting)):
         assert type(forgotten) is kind
         assert inspect.isawaitable(forgotten)
-        assert not inspect.iscoroutine(forgotten), "nothing warns of it when it is dropped: it has not begun"
         for name in ("call", "notify", "peers", "address"):
-            assert not hasattr(forgotten, name)
+            with pytest.raises(AttributeError, match=rf"no {name} yet: write await arpc\."):
+                getattr(forgotten, name)
+    del forgotten
+    with pytest.warns(RuntimeWarning, match=r"arpc\.serve\(\.\.\.\) was never awaited nor entered"):
+        del starting
+    with pytest.warns(RuntimeWarning, match=r"arpc\.connect\(\.\.\.\) was never awaited nor entered"):
+        del connecting

@@ -130,11 +130,11 @@ async def test_after_a_timeout_the_connection_lives_and_the_late_answer_is_dropp
     link = await connect(router, scheme=scheme)
     with pytest.raises(TimeoutError):
         await link.client.call("/silent", timeout=0.02)
-    assert link.client.stats.responses_dropped == 0
+    assert link.client.stats.frames_dropped == 0
     answer.set()
-    await eventually(lambda: link.client.stats.responses_dropped == 1)
+    await eventually(lambda: link.client.stats.frames_dropped == 1)
     assert await link.client.call("/echo", "still here", returns=str) == "still here"
-    assert link.client.stats.responses_dropped == 1
+    assert link.client.stats.frames_dropped == 1
 
 
 async def test_a_ping_is_bounded_too(connect: Connect) -> None:
@@ -163,7 +163,7 @@ async def test_cancelling_a_call_cancels_nothing_else(connect: Connect) -> None:
     assert len(link.client._connection.session.pending) == 1
     answer.set()
     assert await other == "late"
-    await eventually(lambda: link.client.stats.responses_dropped == 1)
+    await eventually(lambda: link.client.stats.frames_dropped == 1)
 
 
 async def test_a_call_that_is_cancelled_before_it_starts_sends_nothing(connect: Connect) -> None:

@@ -226,7 +226,7 @@ async def test_a_timed_out_handlers_slot_is_its_own_until_it_has_ended(connect: 
             await link.client.call("/stubborn", timeout=0.005)
     assert gauge.now == gauge.most == 2
     hold.set()
-    await eventually(lambda: link.client.stats.responses_dropped == 4)
+    await eventually(lambda: link.client.stats.frames_dropped == 4)
     assert gauge.most == 2
 
 

@@ -102,5 +102,5 @@ def test_required_fields() -> None:
 
 def test_without_protobuf_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "google.protobuf", None)  # as the import system marks what is not there
-    with pytest.raises(ImportError, match=r"needs google\.protobuf: install arpc\[protobuf\]"):
+    with pytest.raises(ImportError, match=r"needs the extra protobuf of arpc"):
         ProtobufCodec()
