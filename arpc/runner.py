@@ -9,7 +9,7 @@ What keeps one message from being seen by the next (docs/design.md, tests/peer/t
 
 - a runner owns its lane from its creation on, and starts with a fresh copy of the endpoint's pristine context;
 - it retires as soon as a handler has left something behind: a context variable, a task that has inherited its context,
-  a cancellation, a name, a reference to the task, a callback on it;
+  a cancellation, a name, a reference to the task;
 - however it ends, its lane is handed on; it ends when nothing is ready, since a parked Task costs 2 KB.
 """
 

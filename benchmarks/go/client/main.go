@@ -138,7 +138,7 @@ func main() {
 	}
 	wait.Wait()
 
-	sort.Float64s(latencies)
+	sort.Slice(latencies, func(i, j int) bool { return latencies[i] < latencies[j] })
 	json.NewEncoder(os.Stdout).Encode(result{
 		Calls:   len(latencies),
 		Errors:  errors,
