@@ -85,7 +85,11 @@ func percentile(sorted []time.Duration, part float64) float64 {
 	if len(sorted) == 0 {
 		return 0
 	}
-	return sorted[min(int(float64(len(sorted))*part), len(sorted)-1)].Seconds()
+	index := int(float64(len(sorted)) * part)
+	if index >= len(sorted) {
+		index = len(sorted) - 1
+	}
+	return sorted[index].Seconds()
 }
 
 func main() {

@@ -1,5 +1,5 @@
 module arpcinterop
 
-go 1.21
+go 1.19
 
 require github.com/lesismal/arpc v1.2.17

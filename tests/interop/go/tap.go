@@ -41,17 +41,14 @@ func (t *tap) Read(p []byte) (int, error) {
 // take consumes the part of read that belongs to the current frame.
 func (t *tap) take(read []byte) []byte {
 	if len(t.frame) < arpc.HeadLen {
-		n := arpc.HeadLen - len(t.frame)
-		if n > len(read) {
-			n = len(read)
-		}
+		n := smaller(arpc.HeadLen-len(t.frame), len(read))
 		t.frame = append(t.frame, read[:n]...)
 		read = read[n:]
 		if len(t.frame) == arpc.HeadLen {
 			t.rest = arpc.Header(t.frame).BodyLen()
 		}
 	} else {
-		n := min(t.rest, len(read))
+		n := smaller(t.rest, len(read))
 		t.rest -= n
 		if t.frames == 0 || t.isPong() {
 			t.frame = append(t.frame, read[:n]...)
@@ -87,4 +84,12 @@ func (t *tap) pongsSeen() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return append([]string{}, t.pongs...)
+}
+
+// smaller is min, which Go has since 1.21: Debian 12 comes with 1.19.
+func smaller(a, b int) int {
+	if a < b {
+		return a
+	}
+	return b
 }
