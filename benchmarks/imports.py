@@ -8,8 +8,10 @@ Each import runs in a fresh interpreter, in turn; the interpreter's own start do
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from statistics import median
 
@@ -28,13 +30,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     rounds = max(parser.parse_args(argv).rounds, 1)
     times: dict[str, list[float]] = {statement: [] for statement in STATEMENTS}
     missing: set[str] = set()
-    for number in range(rounds + 1):
-        for statement in STATEMENTS:
-            seconds = import_seconds(statement) if statement not in missing else None
-            if seconds is None:
-                missing.add(statement)
-            elif number:  # the first round warms the caches: bytecode, files
-                times[statement].append(seconds)
+    with tempfile.TemporaryDirectory() as cache:
+        for number in range(rounds + 1):
+            for statement in STATEMENTS:
+                seconds = import_seconds(statement, cache) if statement not in missing else None
+                if seconds is None:
+                    missing.add(statement)
+                elif number:  # the first round warms the caches: bytecode, files
+                    times[statement].append(seconds)
 
     base = times["import asyncio, uvloop"] or times["import asyncio"]
     print(f"medians of {rounds} rounds; CPython {sys.version.split()[0]}")
@@ -47,10 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if FACE in missing else 0
 
 
-def import_seconds(statement: str) -> float | None:
+def import_seconds(statement: str, cache: str) -> float | None:
     """Seconds of this statement in a fresh interpreter; None when it fails there."""
     command = [sys.executable, "-c", TIMED.format(statement)]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    # With the bytecode that an installed package has, whatever the environment says about writing it.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = cache
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False
+    )
     return float(done.stdout) if done.returncode == 0 else None
 
 

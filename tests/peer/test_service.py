@@ -357,3 +357,25 @@ async def test_what_service_refuses(connect: Connect) -> None:
             make(Half)  # type: ignore[type-abstract,unused-ignore]
         with pytest.raises(arpc.RegistrationError, match=r"takes \*args"):
             make(Starred)
+
+
+async def test_a_proxy_says_whose_it_is_and_refuses_a_context() -> None:
+    class Asking:
+        @arpc.rpc
+        async def ask(self, ctx: arpc.Context) -> int:
+            return 1
+
+    class Plain:
+        @arpc.rpc
+        async def ping(self) -> int:
+            return 1
+
+    router = arpc.Router()
+    router.register(Plain())
+    async with arpc.serve("mem://0", router) as server, arpc.connect(server.address) as peer:
+        assert repr(peer.service(Plain)) == f"<Plain of {peer!r}>"
+        with pytest.raises(arpc.RegistrationError, match=r"Asking\.ask takes a Context"):
+            peer.service(Asking)
+        wrong: Any = "Plain"
+        with pytest.raises(arpc.RegistrationError, match="a service is a class"):
+            peer.service(wrong)

@@ -158,3 +158,22 @@ def test_unknown_codec_names() -> None:
         arpc.codecs.get_codec(wrong)
     with pytest.raises(AttributeError, match="no attribute 'YamlCodec'"):
         arpc.codecs.YamlCodec  # noqa: B018
+
+
+def test_annotated_bytes_are_checked_and_other_buffers_are_made() -> None:
+    short = body_decoder(JSON, Annotated[bytes, msgspec.Meta(max_length=3)])
+    assert short(b"abc") == b"abc"
+    with pytest.raises(arpc.DecodeError, match="length <= 3"):
+        short(b"abcd")
+    assert body_decoder(JSON, bytearray)(b"x") == bytearray(b"x")
+    assert bytes(body_decoder(JSON, memoryview)(b"x")) == b"x"
+
+
+def test_a_codec_needs_both_directions_and_has_a_name() -> None:
+    class Half(arpc.Codec):
+        def encode(self, value: Any) -> bytes:
+            return b""
+
+    assert Half.name == "Half"
+    with pytest.raises(TypeError, match=r"the codec Half has no decode\(\)"):
+        arpc.codecs.get_codec(Half())

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from arpc import Context, RegistrationError, RpcError
+from arpc.codecs import ProtobufCodec
 from arpc.handler import Handler
 from tests.unit.handling import Counter, LaterCounter, answer
 
@@ -247,3 +248,11 @@ async def test_a_decorated_function_is_read_through_its_decorator() -> None:
         return original(*args, **kwargs) + 1
 
     assert await answer(wrapper, b"1") == b"2"
+
+
+async def test_several_parameters_need_a_codec_that_has_objects() -> None:
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    with pytest.raises(RegistrationError, match="several parameters are the fields of one object; take one parameter"):
+        await answer(add, b"", codec=ProtobufCodec())

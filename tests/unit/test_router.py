@@ -370,3 +370,28 @@ async def test_of_two_with_one_name_the_nearer_one_serves() -> None:
     assert await say(routes_of(root), "/a") == "first"
     with pytest.raises(RegistrationError, match="registered already: /a"):
         root.handle("/a")(lambda: "root")
+
+
+# --- what cannot be registered as a service
+
+
+def test_a_class_is_no_service() -> None:
+    with pytest.raises(RegistrationError, match=r"register an object, not its class: Polite\(\.\.\.\)"):
+        Router().register(Polite)
+
+
+class Asking:
+    @arpc.rpc
+    async def ask(self, ctx: Context, number: int) -> int:
+        return number
+
+
+def test_a_service_takes_no_context() -> None:
+    with pytest.raises(RegistrationError, match=r"Asking\.ask takes a Context: in a service arpc\.current\(\)"):
+        Router().register(Asking())
+
+
+def test_a_prefix_is_a_string() -> None:
+    prefix: Any = 5
+    with pytest.raises(RegistrationError, match="a prefix is a string, not 5"):
+        Router().include(Router(), prefix)

@@ -7,6 +7,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from struct import pack
+from typing import Any
 
 import pytest
 
@@ -292,3 +293,9 @@ def test_chunks_of_two_bytes_do_not_multiply_memory() -> None:
         tracemalloc.stop()
     assert held < 1.25 * size
     assert peak < 2.5 * size
+
+
+@pytest.mark.parametrize("method", [b"/x", None, 5])
+def test_a_method_is_a_string(method: Any) -> None:
+    with pytest.raises(LocalProtocolError, match=r"a method is a string like '/name', not"):
+        encode_method(method)
