@@ -190,8 +190,7 @@ def _serve(runner: Runner) -> Generator[Any, None, None]:
     assert variables is not None
     pristine = endpoint.pristine
     size = len(pristine) + 1
-    # A context and its copies share one table of values: whoever has inherited this context holds it, too.
-    (table,) = (part for part in get_referents(variables) if not isinstance(part, Variables))
+    table = _table_of(variables)
     while ready:
         # These are the same again after each message, unless its handler keeps something of this task.
         references = getrefcount(task)
@@ -259,6 +258,18 @@ def _serve(runner: Runner) -> Generator[Any, None, None]:
             runner.inbox = None
         if ready:
             yield
+
+
+def _table_of(variables: Variables) -> object:
+    """What a context and its copies share, so that whoever has inherited this context holds it, too.
+
+    It is called hamt since Python 3.7. If it should be called otherwise one day, what is left behind by a handler that
+    starts a task and does not suspend is no longer seen; nothing else depends on it.
+    """
+    for part in get_referents(variables):
+        if type(part).__name__ == "hamt":
+            return part
+    return variables
 
 
 def _changed(variables: Variables, pristine: list[tuple[ContextVar[Any], Any]]) -> bool:
