@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from .errors import CallTimeout, ConnectionClosed, RemoteProtocolError, remote_error
-from .frame import FLAG_ERROR, LARGE, Frame
+from .frame import LARGE, Frame
 from .gate import Gate
 from .inbox import Inbox
 from .options import Event
@@ -152,12 +152,12 @@ class Connection(asyncio.Protocol):
             inbox = self.inbox = Inbox(self)
         inbox.add(frames)
 
-    def on_response(self, token: asyncio.Future[Any], flag: int, data: bytes) -> None:
-        answer: object = remote_error(data.decode("utf-8", "replace")) if flag & FLAG_ERROR else data
-        try:
-            token.set_result(answer)
-        except asyncio.InvalidStateError:
-            pass  # its caller has been cancelled in this very turn
+    # Tokens are futures; this raises for one whose caller has been cancelled in this very turn.
+    resolve = staticmethod(asyncio.Future[Any].set_result)
+
+    def on_error(self, token: asyncio.Future[Any], data: bytes) -> None:
+        if not token.done():
+            token.set_result(remote_error(data.decode("utf-8", "replace")))
 
     def on_pong(self, token: asyncio.Future[Any]) -> None:
         if not token.done():

@@ -106,8 +106,10 @@ class Peer:
         finally:
             if gated:
                 connection.passed()
-        runner = serving.get()
-        lender = None if runner is None else runner.lend(connection)
+        lender = None
+        if connection.inbox is not None:  # handlers serve this peer: this may be a call of one of them
+            runner = serving.get()
+            lender = None if runner is None else runner.lend(connection)
         slot.add(future)
         try:
             answer = await future

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import count
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from .errors import ConnectionClosed, DuplicateRequest, LimitExceeded
 from .frame import (
@@ -29,6 +29,7 @@ from .frame import (
     encode,
 )
 from .hello import BASE, Capabilities, Capability, decode_hello, encode_hello
+from .hooks import Hooks
 from .options import Options
 
 _next_seq = count(1).__next__
@@ -48,25 +49,6 @@ BATCH: Final = 256
 """Frames that may be collected before the owner is asked again to send them."""
 _EMPTY_PONG: Final = encode(PONG, 0, 0)
 _pack = HEADER.pack
-
-
-class Hooks(Protocol):
-    """What a session tells its owner; called from within :meth:`Session.receive`."""
-
-    def on_output(self) -> None:
-        """``session.out`` holds something again: have it sent."""
-
-    def on_messages(self, frames: list[Frame]) -> None:
-        """Requests and notifies arrived, in this order."""
-
-    def on_response(self, token: Any, flag: int, data: bytes) -> None:
-        """The one answer of the request with this token."""
-
-    def on_pong(self, token: Any) -> None:
-        """The answer of the ping with this token."""
-
-    def on_ready(self) -> None:
-        """What the other side knows is decided: from now on anything may be sent."""
 
 
 class Session:
@@ -291,7 +273,7 @@ class Session:
             self._decide(frames[0])
         messages: list[Frame] = []
         pending = self.pending
-        on_response = self._hooks.on_response
+        resolve = self._hooks.resolve
         try:
             for frame in frames:
                 command, flag, _, seq, method, body = frame
@@ -308,7 +290,13 @@ class Session:
                         if messages:  # what came before an answer is begun before it is seen
                             self._hooks.on_messages(messages)
                             messages = []
-                        on_response(entry[1], flag, body)
+                        if flag & FLAG_ERROR:
+                            self._hooks.on_error(entry[1], body)
+                        else:
+                            try:
+                                resolve(entry[1], body)
+                            except Exception:
+                                self.dropped += 1
                 elif command == NOTIFY:
                     messages.append(frame)
                 elif command == PING:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, Unpack
 
 import pytest
 
-from arpc.frame import PING, Frame, Splitter, encode
+from arpc.frame import FLAG_ERROR, PING, Frame, Splitter, encode
 from arpc.options import OptionKeywords, Options
 from arpc.session import Session
 
@@ -65,6 +65,12 @@ class Side:
     def on_messages(self, frames: list[Frame]) -> None:
         self.order.append("messages")
         self.batches.append(frames)
+
+    def resolve(self, token: Any, data: bytes, /) -> None:
+        self.on_response(token, 0, data)
+
+    def on_error(self, token: Any, data: bytes) -> None:
+        self.on_response(token, FLAG_ERROR, data)
 
     def on_response(self, token: Any, flag: int, data: bytes) -> None:
         self.order.append("answer")

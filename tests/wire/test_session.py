@@ -51,14 +51,14 @@ def test_a_request_gets_its_answer(make: Make, way: Way) -> None:
 
 @both_sides
 @every_way
-def test_answers_come_in_any_order_with_their_flags(make: Make, way: Way) -> None:
+def test_answers_and_errors_come_in_any_order(make: Make, way: Way) -> None:
     side = make()
     first = side.session.request(b"/a", b"", 1)
     second = side.session.request(b"/b", b"", 2, FLAG_ASYNC)
     assert second > first
     assert [frame[1] for frame in side.frames()] == [0, FLAG_ASYNC]
     side.feed(way(answer(second, b"/b", b"no", FLAG_ERROR | FLAG_ASYNC) + answer(first, b"/a", b"")))
-    assert side.answers == [(2, FLAG_ERROR | FLAG_ASYNC, b"no"), (1, 0, b"")]
+    assert side.answers == [(2, FLAG_ERROR, b"no"), (1, 0, b"")]
 
 
 @both_sides
@@ -88,6 +88,23 @@ def test_a_duplicate_answer_is_dropped_and_counted(make: Make, way: Way) -> None
     side.feed(way(answer(seq, b"/a", b"1") * 3 + answer(other, b"/a", b"2")))
     assert side.answers == [("token", 0, b"1"), ("other", 0, b"2")]
     assert side.session.dropped == 2
+
+
+@both_sides
+def test_an_answer_that_its_token_refuses_is_for_nobody(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a future whose caller has been cancelled; those after it are not affected."""
+    side = make()
+    first, second = (side.session.request(b"/a", b"", token) for token in ("gone", "here"))
+
+    def resolve(token: str, data: bytes) -> None:
+        if token == "gone":
+            raise RuntimeError("nobody waits")
+        side.answers.append((token, 0, data))
+
+    monkeypatch.setattr(side, "resolve", resolve)
+    side.feed([answer(first, b"/a", b"1") + answer(second, b"/a", b"2")])
+    assert side.answers == [("here", 0, b"2")]
+    assert side.session.dropped == 1
 
 
 @both_sides
