@@ -32,13 +32,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def go_binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built Go program. Skips where Go is missing; a build that fails is a failure."""
+    return build_go(SOURCES, tmp_path_factory.mktemp("interop") / "arpcinterop")
+
+
+def build_go(sources: Path, binary: Path) -> Path:
+    """Builds the Go program in that folder. Skips where Go is missing; a build that fails is a failure."""
     go = require_tool("go")
-    binary = tmp_path_factory.mktemp("interop") / "arpcinterop"
     # No C compiler, no other toolchain and no workspace of the machine has a say in the build.
     environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
     build = subprocess.run(
         [go, "build", "-mod=readonly", "-buildvcs=false", "-o", str(binary), "."],
-        cwd=SOURCES,
+        cwd=sources,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
