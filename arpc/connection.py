@@ -396,5 +396,5 @@ class Connection(asyncio.Protocol):
         if on_event is not None:
             try:
                 on_event(Event(name, self.peer, detail))
-            except Exception:
+            except Exception:  # the application's own: it must not end the connection
                 log.exception("on_event failed")

@@ -96,6 +96,15 @@ class Options:
             _check(field.name, getattr(self, field.name))
 
 
+MAX_TIME = 1e9
+"""Seconds, some thirty years: what is longer is no number of seconds, but a mistake, or None."""
+
+
+def is_time(value: object) -> bool:
+    """Whether this is a number of seconds that one can wait: above 0, and no more than a clock can hold."""
+    return isinstance(value, (int, float)) and 0 < value <= MAX_TIME
+
+
 _MAY_BE_NONE = frozenset({"timeout", "connect_timeout", "on_event"})
 _MAY_BE_ZERO = frozenset({"notify_grace", "stream_window", "max_streams"})
 _U32 = frozenset({"max_body", "max_streams", "stream_window"})
@@ -116,7 +125,11 @@ def _check(name: str, value: Any) -> None:
         raise ValueError(f"{name} is a number, not {value!r}")
     elif not (value > 0 or (value == 0 and name in _MAY_BE_ZERO)):
         raise ValueError(f"{name} must be above 0, not {value!r}")
-    elif "timeout" not in name and name != "notify_grace" and not isinstance(value, int):
+    elif "timeout" in name or name == "notify_grace":
+        if value and not is_time(value):
+            instead = "; None waits for ever" if name in _MAY_BE_NONE else ""
+            raise ValueError(f"{name} is at most {MAX_TIME:g} seconds, not {value!r}{instead}")
+    elif not isinstance(value, int):
         raise ValueError(f"{name} is a whole number, not {value!r}")
     elif name in _U32 and value > 0xFFFF_FFFF:
         raise ValueError(f"{name} travels as 32 bits and cannot be {value}")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import Enum
+from math import inf
 from threading import get_ident
 from time import monotonic
-from typing import Any, Final, TypeVar, cast, overload
+from typing import Any, Final, TypeVar, overload
 
 from .bodies import encode_body
 from .connection import Connection
@@ -16,6 +17,7 @@ from .endpoint import Endpoint
 from .errors import ArpcError, CallTimeout, ConnectionClosed, DecodeError, Overstock
 from .frame import encode_method
 from .hello import Capabilities
+from .options import is_time
 from .service import callers_names, proxy
 from .stats import Stats
 from .transport import describe
@@ -119,6 +121,7 @@ class Peer:
         finally:
             slot.discard(future)
             if lender is not None:
+                session.forget(seq)  # before a wait that may be cancelled
                 await lender.take_back()
         if answer.__class__ is not bytes:
             if answer is EXPIRED:
@@ -202,7 +205,9 @@ class Peer:
     def _timeout(self, timeout: float | _Default | None) -> float | None:
         if timeout is DEFAULT:
             return self._endpoint.options.timeout
-        if timeout is not None and not (isinstance(cast(object, timeout), (int, float)) and timeout > 0):
+        if timeout is None or timeout == inf:
+            return None
+        if not is_time(timeout):
             raise ValueError(f"timeout is seconds above 0, or None to wait for ever, not {timeout!r}")
         return timeout
 

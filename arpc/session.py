@@ -43,10 +43,11 @@ _GONE: Final = object()
 _REMEMBERED: Final = 1024
 
 SMALL: Final = 4096
-"""Bytes up to which frames are only counted, not measured."""
+"""Bytes up to which requests and answers are only counted, not measured."""
 
 BATCH: Final = 256
 """Frames that may be collected before the owner is asked again to send them."""
+
 _EMPTY_PONG: Final = encode(PONG, 0, 0)
 _pack = HEADER.pack
 
@@ -91,7 +92,7 @@ class Session:
         self.out: list[bytes] = []
         """Frames to send, in order; :meth:`take` hands them out."""
         self.held = 0
-        """Bytes of those of them that are not small."""
+        """Bytes of those of them that were measured: see ``SMALL``."""
         self.bulky = False
         """Some of them are large; the owner sets it back when all are sent."""
         self.pending: dict[int, tuple[bytes, Any]] = {}
@@ -295,7 +296,7 @@ class Session:
                         else:
                             try:
                                 resolve(entry[1], body)
-                            except Exception:
+                            except Exception:  # whatever its owner's tokens raise: nobody waits any more
                                 self.dropped += 1
                 elif command == NOTIFY:
                     messages.append(frame)

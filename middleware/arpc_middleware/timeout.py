@@ -9,6 +9,7 @@ from typing import Any
 from arpc.context import Context
 from arpc.errors import RpcError
 from arpc.middleware import Next
+from arpc.options import is_time
 
 __all__ = ["Timeout"]
 
@@ -21,7 +22,7 @@ class Timeout:
     """
 
     def __init__(self, seconds: float) -> None:
-        if not seconds > 0:
+        if not is_time(seconds):
             raise ValueError(f"a handler's time is seconds above 0, not {seconds!r}")
         self.seconds = seconds
 

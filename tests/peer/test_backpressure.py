@@ -72,6 +72,12 @@ async def fill(link: Link) -> list[asyncio.Task[None]]:
 # --- the socket is full
 
 
+def waiters(link: Link) -> int:
+    """Those who wait for the client's socket."""
+    gate = link.client._connection._gate
+    return 0 if gate is None else len(gate._waiters)
+
+
 @both_transports
 async def test_calls_and_notifies_wait_for_the_socket_and_go_on_in_order(connect: Connect, scheme: str) -> None:
     router, seen = collecting()
@@ -82,7 +88,7 @@ async def test_calls_and_notifies_wait_for_the_socket_and_go_on_in_order(connect
         body = numbered(number, random.Random(number).choice([8, 100, 10 * KIB, 100 * KIB]))
         wait = link.client.call("/note", body, returns=bytes) if number % 3 else link.client.notify("/note", body)
         sent.append(asyncio.create_task(wait))
-    await asyncio.sleep(0.01)
+    await eventually(lambda: waiters(link) >= 300)
     assert not any(task.done() for task in sent[full - 1 :])
     assert link.client._connection.unwritten < 1 * MIB
     go_on_reading(link.peer)
@@ -98,7 +104,7 @@ async def test_giving_up_while_waiting_does_not_strand_the_others(connect: Conne
     sent = await fill(link)
     full = len(sent)
     sent += [asyncio.create_task(link.client.notify("/note", numbered(full + n, 30 * KIB))) for n in range(200)]
-    await asyncio.sleep(0.01)
+    await eventually(lambda: waiters(link) >= 200)
     chance = random.Random(2)
     given_up = set(chance.sample(range(full, full + 200), 100)) | {full + 199}
     first = sorted(given_up)[:50]

@@ -98,7 +98,7 @@ async def test_timeout_leaves_a_handlers_own_timeout_alone() -> None:
         await answer([Timeout(5)], "/own", None)
 
 
-@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 10**400])
 def test_a_timeout_is_above_zero(seconds: float) -> None:
     with pytest.raises(ValueError, match="above 0"):
         Timeout(seconds)

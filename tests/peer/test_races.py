@@ -170,3 +170,31 @@ async def test_an_rpc_error_of_anything_is_answered(text: object, suspends: bool
         with pytest.raises(arpc.RemoteError) as caught:
             await peer.call("/x", timeout=5)
         assert caught.value.message == str(text)
+
+
+async def test_a_call_that_times_out_in_a_handler_is_forgotten_though_its_slot_is_long_in_coming() -> None:
+    """The handler's call has timed out, it waits for its slot, and is cancelled there: nothing of the call is left."""
+    router, calling, hold = arpc.Router(), arpc.Router(), asyncio.Event()
+
+    @router.handle("/ask")
+    async def ask(ctx: arpc.Context) -> None:
+        await ctx.peer.call("/silent", timeout=0.02)
+
+    @router.handle("/busy")
+    async def busy() -> None:
+        await hold.wait()
+
+    @calling.handle("/silent")
+    async def silent() -> None:
+        await hold.wait()
+
+    serving = arpc.serve("mem://0", router, max_inflight=1)
+    async with serving as server, arpc.connect(server.address, calling) as peer:
+        calls = [asyncio.ensure_future(peer.call(method)) for method in ("/ask", "/busy")]
+        (accepted,) = server.peers
+        session = accepted._connection.session
+        await eventually(lambda: session.pending)
+        await eventually(lambda: not session.pending)  # its time is up, and "/busy" has the slot
+        assert not calls[0].done()
+        hold.set()
+        assert isinstance((await asyncio.gather(*calls, return_exceptions=True))[0], arpc.RemoteError)

@@ -128,3 +128,11 @@ def test_an_event_says_what_happened() -> None:
     event = Event("open", None)
     assert (event.name, event.peer, event.detail) == ("open", None, "")
     assert arpc.Event is Event
+
+
+@pytest.mark.parametrize("name", ["timeout", "connect_timeout", "hello_timeout", "stall_timeout", "notify_grace"])
+@pytest.mark.parametrize("seconds", [float("inf"), 10**400])
+def test_a_time_that_no_clock_can_hold_is_refused(name: str, seconds: float) -> None:
+    keywords: Any = {name: seconds}
+    with pytest.raises(ValueError, match=rf"^{name} is at most 1e\+09 seconds, not "):
+        Options(**keywords)
