@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal, Optional
 
 import pytest
 
 import arpc
 from tests.peer.conftest import Connect
+from tests.peer.echoing import Log, Person, echoing
 from tests.tools import eventually
-
-Log = Callable[[], str]
-
-
-@dataclass
-class Person:
-    name: str
-    age: int = 0
-
-
-def echoing() -> arpc.Router:
-    """Answers any body with itself."""
-    router = arpc.Router()
-
-    @router.handle("/echo")
-    async def echo(body: bytes) -> bytes:
-        return body
-
-    return router
-
 
 # What comes back.
 
