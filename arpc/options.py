@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from inspect import iscoroutinefunction
-from typing import Any, TypedDict
+from typing import Any, Final, TypedDict
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -142,4 +142,8 @@ def make_options(keywords: OptionKeywords) -> Options:
         raise TypeError(
             f"no such option: {', '.join(sorted(unknown))}; there are {', '.join(OptionKeywords.__annotations__)}"
         )
-    return Options(**keywords)
+    return Options(**keywords) if keywords else _DEFAULTS
+
+
+_DEFAULTS: Final = Options()
+"""Frozen, and checked once: most connections are made with these."""
