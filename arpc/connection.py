@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from .errors import CallTimeout, ConnectionClosed, RemoteProtocolError, remote_error
@@ -18,8 +17,6 @@ from .wheel import Slot
 if TYPE_CHECKING:
     from .endpoint import Endpoint
     from .peer import Peer
-
-log = logging.getLogger("arpc")
 
 UNREAD = 16_384
 """Frames (pongs, refusals, answers) that may wait for a socket that is full, beyond one for each running handler."""
@@ -100,7 +97,7 @@ class Connection(asyncio.Protocol):
             if unfinished or self.charged:
                 self.endpoint.stalls.reading(self, unfinished, len(data))
             self.account()
-        if self.paused and len(session.out) > UNREAD + self.endpoint.options.max_inflight:
+        if self.paused and len(session.out) > 2 * (UNREAD + self.endpoint.options.max_inflight):
             self.abort(RemoteProtocolError("the other side sends, and does not read what it gets"))
 
     def eof_received(self) -> None:
@@ -178,10 +175,8 @@ class Connection(asyncio.Protocol):
         out = self.session.take()
         if not out:
             return
-        self._alone = len(out) == 1
-        if self._alone:
-            self._transport.write(out[0])
-        elif self.session.bulky or len(out) > 2 * BATCH:
+        self._alone = len(out) < 3
+        if self.session.bulky or len(out) > 2 * BATCH:
             self._write_in_pieces(self._transport, out)
         else:
             self._transport.write(b"".join(out))
@@ -214,6 +209,12 @@ class Connection(asyncio.Protocol):
         """A runner sends what it has collected."""
         self.corked = False
         self.flush()
+
+    def uncork(self) -> None:
+        """The runner stops collecting; what it has goes out at the end of the turn."""
+        self.corked = False
+        if self.session.out:
+            self.on_output()
 
     def _flush_now(self) -> None:
         self._flush_at = False
@@ -392,9 +393,5 @@ class Connection(asyncio.Protocol):
 
     def emit(self, name: str, detail: str = "") -> None:
         """Tells ``on_event``, if there is one."""
-        on_event = self.endpoint.options.on_event
-        if on_event is not None:
-            try:
-                on_event(Event(name, self.peer, detail))
-            except Exception:  # the application's own: it must not end the connection
-                log.exception("on_event failed")
+        if self.endpoint.options.on_event is not None:
+            self.endpoint.tell(Event(name, self.peer, detail))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
@@ -17,12 +18,14 @@ from .context import serving
 from .errors import CallTimeout, LoopError, RemoteProtocolError
 from .inbox import Inbox
 from .middleware import Middleware
-from .options import OptionKeywords, Options, make_options
+from .options import Event, OptionKeywords, Options, make_options
 from .router import Router, Routes
 from .runner import Lane
 from .stalls import Stalls
 from .threads import Threads
 from .wheel import EXPIRED, NEVER, Slot, wheel_of
+
+log = logging.getLogger("arpc")
 
 
 class Endpoint:
@@ -201,6 +204,14 @@ class Endpoint:
             inbox.admit()
 
     # --- the end
+
+    def tell(self, event: Event) -> None:
+        """Gives an event to ``on_event``."""
+        if self.options.on_event is not None:
+            try:
+                self.options.on_event(event)
+            except Exception:  # the application's own: it must not end the connection
+                log.exception("on_event failed")
 
     def lost(self, connection: Connection) -> None:
         """A connection's transport has closed."""

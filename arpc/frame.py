@@ -14,6 +14,9 @@ MAX_METHOD: Final = 127
 LARGE: Final = 65_536
 """Bytes from which a body is handed to the transport as it is, and at once, rather than copied together with others."""
 
+CHUNK: Final = 16_384
+"""Bytes from which a chunk of an unfinished frame is kept as it is."""
+
 REQUEST: Final = 1
 RESPONSE: Final = 2
 NOTIFY: Final = 3
@@ -69,40 +72,43 @@ class Splitter:
     """Cuts a connection's bytes into frames, however they are chunked.
 
     ``error`` is set, once, by a header that ends the connection; the frames before it are still handed out. Whole
-    frames are cut out of the chunk they came in; an unfinished one is collected in one buffer that grows with the
-    bytes that arrive, never with the length that its header claims.
+    frames are cut out of the chunk they came in. The chunks of an unfinished one are kept until it is whole: what it
+    holds grows with the bytes that arrive, never with the length that its header claims.
     """
 
-    __slots__ = ("_buffer", "_limit", "_need", "error")
+    __slots__ = ("_need", "_parts", "error", "limit", "unfinished")
 
     def __init__(self, max_body: int) -> None:
-        self._limit = max_body
-        self._buffer: bytearray | None = None
-        self._need = HEADER_SIZE
+        self.limit = max_body
+        self.unfinished = 0
+        """Bytes that wait here for the rest of their frame."""
         self.error: RemoteProtocolError | None = None
+        self._need = HEADER_SIZE
+        self._parts: list[bytes | bytearray] = []
 
     @property
-    def unfinished(self) -> int:
-        """Bytes that wait here for the rest of their frame."""
-        return 0 if self._buffer is None else len(self._buffer)
+    def idle(self) -> bool:
+        """No frame has begun, and none was wrong: the next byte is the first of a header."""
+        return not self.unfinished and self.error is None
 
     def clear(self) -> None:
         """Forgets the frame that has begun."""
-        self._buffer = None
+        self.unfinished = 0
+        self._parts.clear()
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that end within ``data``. A method that is claimed to be longer than its frame comes out empty."""
         frames: list[Frame] = []
-        if self._buffer is not None:
-            self._buffer += data
-            if len(self._buffer) < self._need:
+        if self.unfinished:
+            self._keep(data)
+            if self.unfinished < self._need:
                 return frames
             data = self._complete(frames)
         elif self.error is not None:
             return frames
         at = 0
         size = len(data)
-        limit = self._limit
+        limit = self.limit
         while at + 16 <= size:
             length, reserved, command, flag, method_size, seq = _unpack_from(data, at)
             known = _COMMANDS[command]
@@ -113,7 +119,7 @@ class Splitter:
             end = start + length
             if end > size:
                 self._need = end - at
-                self._buffer = bytearray(data[at:])
+                self._keep(data[at:])
                 return frames
             split = start + method_size
             if method_size > length:
@@ -122,24 +128,40 @@ class Splitter:
             at = start + length
         if at < size:
             self._need = HEADER_SIZE
-            self._buffer = bytearray(data[at:])
+            self._keep(data[at:])
         return frames
 
+    def _keep(self, data: bytes) -> None:
+        """Keeps the chunk as it is; small ones are put together, since each object costs more than its bytes."""
+        parts = self._parts
+        if len(data) >= CHUNK:
+            parts.append(data)
+        elif parts and type(parts[-1]) is bytearray and len(parts[-1]) < CHUNK:
+            parts[-1] += data
+        else:
+            parts.append(bytearray(data))
+        self.unfinished += len(data)
+
     def _complete(self, frames: list[Frame]) -> bytes:
-        """Takes the collected frame out of its buffer, each part copied once, and returns what came after it."""
-        assert self._buffer is not None
-        buffer, self._buffer = self._buffer, None
-        if self._need == HEADER_SIZE:
-            return bytes(buffer)
-        length, reserved, command, flag, method_size, seq = _unpack_from(buffer, 0)
+        """Takes the collected frame out of its chunks, each byte copied once, and returns what came after it."""
+        need, parts, size = self._need, self._parts, self.unfinished
+        self._parts = []
+        self.unfinished = 0
+        if need == HEADER_SIZE:
+            return b"".join(parts)
+        if len(parts[0]) < HEADER_SIZE + MAX_METHOD:
+            parts = [b"".join(parts)]
+        length, reserved, command, flag, method_size, seq = _unpack_from(parts[0], 0)
         known = _COMMANDS[command]
-        if method_size > length:
-            method_size = length = 0
         split = HEADER_SIZE + method_size
-        with memoryview(buffer) as view:
-            method, data = bytes(view[HEADER_SIZE:split]), bytes(view[split : HEADER_SIZE + length])
-            frames.append((known, flag, reserved, seq, method, data))
-            return bytes(view[self._need :])
+        views = [memoryview(part) for part in parts]
+        method, rest = bytes(views[0][HEADER_SIZE:split]), bytes(views[-1][len(views[-1]) - (size - need) :])
+        views[-1] = views[-1][: len(views[-1]) - (size - need)]
+        views[0] = views[0][split:]
+        if method_size > length:
+            method, views = b"", []
+        frames.append((known, flag, reserved, seq, method, b"".join(views)))
+        return rest
 
 
 def _refusal(length: int, limit: int, command: int) -> RemoteProtocolError:

@@ -184,7 +184,7 @@ class Inbox:
         self.suspended.add(runner)
         if not runner.lent:
             self._take_slot(runner)
-        self.connection.push()
+        self.connection.uncork()
         if not runner.lane.ordered:
             self.start()
             runner.lane.release(runner)
@@ -193,7 +193,8 @@ class Inbox:
     def left(self, runner: Runner) -> None:
         """The runner's Task has ended while it served a message from here."""
         frame = runner.frame
-        if runner.suspended:
+        resumed = runner.suspended
+        if resumed:
             runner.suspended = False
             self.suspended.discard(runner)
             if frame is not None and frame[0] == REQUEST:
@@ -202,7 +203,8 @@ class Inbox:
             return
         if runner.held:
             self._free_slot(runner)
-        self.connection.push()
+        if not resumed:  # else its answer goes out with those of the others that end in this turn
+            self.connection.push()
         self.start()
         self._emptied()
 

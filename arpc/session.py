@@ -9,6 +9,7 @@ from collections import deque
 from itertools import count
 from typing import Any, Final
 
+from .answers import take_answers
 from .errors import ConnectionClosed, DuplicateRequest, LimitExceeded
 from .frame import (
     FLAG_ASYNC,
@@ -45,8 +46,8 @@ _REMEMBERED: Final = 1024
 SMALL: Final = 4096
 """Bytes up to which requests and answers are only counted, not measured."""
 
-BATCH: Final = 256
-"""Frames that may be collected before the owner is asked again to send them."""
+BATCH: Final = 512
+"""Parts, two of most frames, that may be collected before the owner is asked again to send them."""
 
 _EMPTY_PONG: Final = encode(PONG, 0, 0)
 _pack = HEADER.pack
@@ -90,7 +91,7 @@ class Session:
         self._last_seq = 0
         self._flushed_seq = 0
         self.out: list[bytes] = []
-        """Frames to send, in order; :meth:`take` hands them out."""
+        """Frames to send, in order, each in one or two parts; :meth:`take` hands them out."""
         self.held = 0
         """Bytes of those of them that were measured: see ``SMALL``."""
         self.bulky = False
@@ -156,8 +157,9 @@ class Session:
         if length > SMALL or len(out) > BATCH:
             self._send(head, data)
         else:
-            out.append(head + data)
-            if len(out) < 3:
+            out.append(head)
+            out.append(data)
+            if len(out) < 5:
                 self._hooks.on_output()
         return seq
 
@@ -188,8 +190,9 @@ class Session:
                 self._send(head, data)
             return
         out = self.out
-        out.append(head + data)
-        if len(out) < 3:
+        out.append(head)
+        out.append(data)
+        if len(out) < 5:
             self._hooks.on_output()
 
     def respond_error(self, request: Frame, text: str) -> None:
@@ -235,14 +238,13 @@ class Session:
             return
         out = self.out
         self.held += len(data)
-        if len(data) > LARGE:
-            self.bulky = True
-            out.append(head)
+        out.append(head)
+        if data:
             out.append(data)
-        else:
-            out.append(head + data)
-        frames = len(out)
-        if frames < 3 or frames > BATCH or self.held > LARGE:
+            if len(data) > LARGE:
+                self.bulky = True
+        parts = len(out)
+        if parts < 5 or parts > BATCH or self.held > LARGE:
             self._hooks.on_output()
 
     def _check(self, length: int) -> None:
@@ -269,6 +271,13 @@ class Session:
         if self.closed is not None:
             return
         splitter = self.splitter
+        if self.pending and splitter.idle and not self._negotiating:
+            at, dropped = take_answers(data, splitter.limit, self.pending, self._hooks.resolve)
+            self.dropped += dropped
+            if at:
+                data = data[at:]
+                if not data:
+                    return
         frames = splitter.feed(data)
         if self._negotiating and frames:
             self._decide(frames[0])

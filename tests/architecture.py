@@ -16,7 +16,7 @@ MAX_LINES = 400
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"frame", "hello", "options", "errors", "stats"}),
-    frozenset({"hooks", "session"}),
+    frozenset({"answers", "hooks", "session"}),
     frozenset({"bodies", "codecs", "middleware", "transport", "context", "handler", "router", "service"}),
     frozenset("peer endpoint connection gate inbox stalls stream threads keepalive runner wheel".split()),
     frozenset({"client", "server", "pool", "reconnect", "drain", "transports", "loops", "opening"}),
