@@ -1,7 +1,8 @@
 # make demo          two processes call and notify each other, with a short measured run
 # make test          all tests                            make test ARGS="tests/wire -x"
 # make check         linters, type checkers, architecture and export tests
-# make bench-quick   a few ratios in under two minutes    make bench: the full suite
+# make bench-quick   a few ratios in under two minutes    make bench: the full suite, about an hour
+# make opponents     installs and builds the systems that make bench measures beside this one
 # make clean         removes .venv and what the tools left
 #
 # Each makes its own .venv first, when there is none or pyproject.toml changed. Needs make and Python 3.11 or newer; to
@@ -13,11 +14,13 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP_INSTALL := PIP_USER=0 $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check bench bench-quick clean
+# And one more for the systems that the full benchmark compares with.
+.PHONY: demo test check bench bench-quick opponents clean
 
-# Two stamps, so that the demo does not wait for the tools of the tests.
+# Stamps, so that the demo does not wait for the tools of the tests.
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
+OPPONENTS := $(VENV)/.opponents
 
 demo: $(RUNTIME)
 	@$(PY) -m examples.demo
@@ -32,11 +35,13 @@ check: $(DEV)
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(PY) -m pyright
 	$(PY) -m pytest tests/test_architecture.py tests/test_exports.py
 
-bench: $(DEV)
+bench: $(OPPONENTS)
 	$(PY) -m benchmarks $(ARGS)
 
 bench-quick: $(DEV)
-	$(PY) -m benchmarks.quick $(ARGS)
+	$(PY) -m benchmarks --quick $(ARGS)
+
+opponents: $(OPPONENTS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage dist build
@@ -59,6 +64,13 @@ $(PY): ;
 $(DEV): $(RUNTIME)
 	@echo "Installing the tools for tests and checks into $(VENV)"
 	@$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+$(OPPONENTS): $(DEV)
+	@echo "Installing what the benchmark compares with into $(VENV)"
+	@$(PIP_INSTALL) --editable '.[bench]'
+	@$(PIP_INSTALL) --editable '.[opponents]' || echo "Not all of it can be installed here: the run names what is left out"
+	@$(PY) -m benchmarks.opponents.go
 	@touch $@
 
 # A name on PATH proves nothing: a shim of a version manager may be there for a Python that is not. So each candidate is

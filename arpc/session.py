@@ -36,7 +36,8 @@ from .options import Options
 _next_seq = count(1).__next__
 """One counter for the process, never restarted: a Go peer may answer an old connection's request on a new one."""
 
-OFFERED: Final = Capability(0)
+NONE: Final = Capability(0)
+OFFERED: Final = NONE
 """The extensions that this implementation switches on when the other side has them, too."""
 
 _HELLO: Final = object()
@@ -101,7 +102,7 @@ class Session:
         self.serving: dict[int, Any] | None = None
         """Requests of the other side whose handlers are suspended: seq to handler. None when there is none."""
         self.remote: Capabilities = BASE
-        self.capabilities = Capability(0)
+        self.capabilities = NONE
         self.send_limit = options.max_body
         self._small = min(SMALL, options.max_body)
         self.dropped = 0
@@ -336,7 +337,7 @@ class Session:
             return
         adopt = self._negotiating and not self.initiator
         # The Pong enters the queue before anything that on_ready() may cause to be sent.
-        self._send(encode(PONG, 0, 0, data=self._hello(OFFERED if adopt else Capability(0))))
+        self._send(encode(PONG, 0, 0, data=self._hello(OFFERED if adopt else NONE)))
         if adopt:
             self._adopt(hello)
 

@@ -1,15 +1,22 @@
-"""Every benchmark there is, one after the other: speed against Go and the bare loop, memory, import time."""
+"""python -m benchmarks: the suite. python -m benchmarks compare A B; python -m benchmarks report FILE."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
+from collections.abc import Callable, Sequence
+
+from benchmarks import command
+from benchmarks.report import compare, written
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"compare": compare.main, "report": written.main}
 
 
-def main() -> int:
-    codes = [subprocess.call([sys.executable, "-m", f"benchmarks.{name}"]) for name in ("quick", "memory", "imports")]
-    return max(codes)
+def main(argv: Sequence[str]) -> int:
+    """The exit code: 1 after an error or a wrong answer, 2 for a mistake in the command, 130 after Ctrl-C."""
+    if argv and argv[0] in COMMANDS:
+        return COMMANDS[argv[0]](argv[1:])
+    return command.main(argv)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -19,8 +19,23 @@ def of_machine() -> float | None:
     return (user + nice + system + irq + softirq) * TICK
 
 
-def of_process(pid: int) -> float:
-    """CPU seconds that a running process has used; 0 where /proc does not tell."""
+def of_tree(pid: int) -> float:
+    """CPU seconds that a running process and its children have used; 0 where /proc does not tell."""
+    return sum(map(_of_process, tree(pid)))
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all under it that run."""
+    try:
+        children = [
+            int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()
+        ]
+    except OSError:
+        children = []
+    return [pid, *(one for child in children for one in tree(child))]
+
+
+def _of_process(pid: int) -> float:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -40,11 +55,11 @@ class Elsewhere:
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._machine = of_machine()
-        self._mine = of_self() + of_process(pid)
+        self._mine = of_self() + of_tree(pid)
 
     def seconds(self) -> float:
         """CPU seconds that the others have used so far; 0 where that cannot be told."""
         machine = of_machine()
         if machine is None or self._machine is None:
             return 0.0
-        return max(0.0, machine - self._machine - (of_self() + of_process(self._pid) - self._mine))
+        return max(0.0, machine - self._machine - (of_self() + of_tree(self._pid) - self._mine))

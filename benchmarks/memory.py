@@ -1,121 +1,179 @@
-"""What an idle connection costs the server, after it has made one call.
+"""What connections cost the server: memory of idle ones after one call each, and whether what a load took comes back.
 
-    python -m benchmarks.memory [--connections 19000] [--only ours bare go-default] [--client raw]
-
-The growth of the server process (resident memory, Linux) over that many connections. `raw` clients speak the base
-protocol through plain sockets, to every system alike; `arpc` clients are ours, with the extensions negotiated.
+Resident memory of the server's processes, by /proc (Linux).
 """
 
 from __future__ import annotations
 
-import argparse
+import abc
 import json
+import re
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from benchmarks.opponents.bare import Bare
-from benchmarks.opponents.base import ROOT, Failed, Opponent, Unavailable
-from benchmarks.opponents.goarpc import GoArpcDefault
-from benchmarks.opponents.ours import Ours
+from benchmarks.cpu import tree
+from benchmarks.opponents.base import ROOT, Failed, Opponent, Running
+from benchmarks.workload import Load, Setup
 
-OPPONENTS = (Ours, Bare, GoArpcDefault)
 WARMING = 200
 """Connections that are open before the first reading: what a server builds once, it has built."""
 SPARE = 200
 """File descriptors that a process needs besides its connections."""
+AVAILABLE = Path("/proc/self/statm").exists()
+LATER = 10.0
+"""Seconds after a load until the last reading."""
+
+Step = Callable[[str], None]
+Report = Callable[[Failed], None]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print bytes per connection, and return the exit code: 1 after any failure."""
-    options = parse(argv)
-    connections = raise_descriptor_limit(options.connections)
-    if not Path("/proc/self/statm").exists():
-        print("needs /proc (Linux)")
-        return 1
-    print(f"{connections} connections, each after one call; {options.client} clients")
-    failed = False
-    for kind in OPPONENTS:
-        opponent = kind()
-        if options.only and opponent.name not in options.only:
-            continue
+class Memory(abc.ABC):
+    """A measurement of memory."""
+
+    @abc.abstractmethod
+    def systems(self, opponents: Sequence[Opponent]) -> list[Opponent]:
+        """Those that it can be made with."""
+
+    @abc.abstractmethod
+    def measure_one(self, opponent: Opponent) -> dict[str, float]:
+        """The figures of one system, in bytes. Raises `Failed`."""
+
+    @abc.abstractmethod
+    def heading(self) -> dict[str, Any]:
+        """What the record says besides the systems."""
+
+    def steps(self, opponents: Sequence[Opponent]) -> int:
+        """How many systems are measured."""
+        return len(self.systems(opponents))
+
+    def measure(self, opponents: Sequence[Opponent], step: Step, failed: Report) -> Iterator[dict[str, Any]]:
+        """One record, given out at once: the figures of the systems enter it as they come."""
+        record: dict[str, Any] = self.heading() | {"systems": {}}
+        yield record
+        for opponent in self.systems(opponents):
+            step(f"{self.heading()['title']}: {opponent.title}")
+            try:
+                record["systems"][opponent.name] = self.measure_one(opponent)
+            except Failed as failure:
+                failed(failure)
+
+
+@dataclass(frozen=True, slots=True)
+class Idle(Memory):
+    """Growth over so many connections, each after one call; `processes` servers hold an equal part of them each.
+
+    The clients: `raw` ones speak the base protocol through plain sockets, to every system alike; `arpc` ones are ours,
+    with the extensions negotiated.
+    """
+
+    connections: int
+    processes: int = 1
+    client: str = "raw"
+
+    def heading(self) -> dict[str, Any]:
+        many = f" in {self.processes} server processes" if self.processes > 1 else ""
+        title = f"idle memory of {self.connections:,} connections{many}, {self.client} clients"
+        about = {"connections": self.connections, "processes": self.processes, "client": self.client}
+        return {"case": "idle", "title": title, **about}
+
+    def systems(self, opponents: Sequence[Opponent]) -> list[Opponent]:
+        return [one for one in opponents if one.wire and (self.client == "raw" or one.name.startswith("ours"))]
+
+    def measure_one(self, opponent: Opponent) -> dict[str, float]:
+        each = self.connections // self.processes
+        with ExitStack() as stack:
+            servers = [stack.enter_context(Running(opponent, Setup())) for _ in range(self.processes)]
+            for server in servers:
+                stack.enter_context(Held(server, WARMING, self.client))
+            before = sum(map(resident, servers))
+            for server in servers:
+                stack.enter_context(Held(server, each, self.client))
+            after = sum(map(resident, servers))
+        return {"bytes_per_connection": (after - before) / (each * self.processes), "before": before, "after": after}
+
+
+@dataclass(frozen=True, slots=True)
+class AfterLoad(Memory):
+    """The server before a load, at its peak, when the clients have gone, and a while later: is memory given back?"""
+
+    seconds: float = 1.0
+
+    def heading(self) -> dict[str, Any]:
+        return {"case": "after-load", "title": "memory after load: 1000 callers, then 1 MiB bodies"}
+
+    def systems(self, opponents: Sequence[Opponent]) -> list[Opponent]:
+        return [one for one in opponents if all(map(one.takes, self._loads())) and not one.name.endswith("-2")]
+
+    def _loads(self) -> tuple[Load, ...]:
+        return Load(callers=1000, seconds=self.seconds), Load(size=1 << 20, callers=100, seconds=self.seconds)
+
+    def measure_one(self, opponent: Opponent) -> dict[str, float]:
+        with Running(opponent, Setup()) as server:
+            server.load(Load(callers=1, seconds=0.2))
+            before = resident(server)
+            for load in self._loads():
+                if server.load(load).errors:
+                    raise Failed(f"{opponent.title}: errors while its memory was measured: {load}")
+            after, peak = resident(server), highest(server)
+            time.sleep(LATER)
+            return {"before": before, "peak": peak, "after": after, "later": resident(server)}
+
+
+class Held:
+    """A process that holds this many connections, each of which has made a call; leaving it closes them all."""
+
+    def __init__(self, server: Running, connections: int, client: str) -> None:
+        """Start it and wait until all stand. Raises `Failed`."""
+        command = [sys.executable, "-m", "benchmarks.idle", server.address, str(connections), client]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
+        assert self._process.stdout is not None
         try:
-            version = opponent.prepare()
-            with opponent:
-                before, after = growth(opponent, connections, options.client)
-            each = (after - before) / connections
-            print(
-                f"  {opponent.title:<18}{each:8,.0f} bytes a connection   "
-                f"({before / 2**20:.1f} MiB before, {after / 2**20:.1f} MiB after; {version})",
-                flush=True,
-            )
-        except Unavailable as reason:
-            print(f"  left out: {opponent.title}: {reason}")
-        except Failed as failure:
-            print(f"  FAILED: {failure}")
-            failed = True
-    return int(failed)
+            line = self._process.stdout.readline()
+        except BaseException:
+            self.__exit__()
+            raise
+        if not line or json.loads(line) != {"connections": connections}:
+            self.__exit__()
+            raise Failed(f"{server.opponent.title}: not all of {connections} connections made their call")
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._process.communicate()
 
 
-def growth(opponent: Opponent, connections: int, client: str) -> tuple[int, int]:
-    """Resident bytes of the server with `WARMING` connections, and with that many more. Raises `Failed`."""
-    warming = hold(opponent, WARMING, client)
-    try:
-        before = resident(opponent.pid)
-        measured = hold(opponent, connections, client)
-        try:
-            return before, resident(opponent.pid)
-        finally:
-            release(measured)
-    finally:
-        release(warming)
+def resident(server: Running) -> int:
+    """Resident memory of a server's processes, in bytes."""
+    return sum(_statm(pid) for pid in tree(server.pid))
 
 
-def hold(opponent: Opponent, connections: int, client: str) -> subprocess.Popen[str]:
-    """Start a process that holds this many connections; returns when each has made its call. Raises `Failed`."""
-    command = [sys.executable, "-m", "benchmarks.idle", opponent.address, str(connections), client]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line or json.loads(line) != {"connections": connections}:
-        release(process)
-        raise Failed(f"{opponent.title}: not all of {connections} connections made their call")
-    return process
-
-
-def release(process: subprocess.Popen[str]) -> None:
-    """Close all connections of a holding process, and wait for its end."""
-    process.communicate()
-
-
-def resident(pid: int) -> int:
-    """Resident memory of a process, in bytes."""
+def _statm(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def raise_descriptor_limit(connections: int) -> int:
-    """Raise the soft limit of open files, for the children too; return how many connections it allows."""
+def highest(server: Running) -> int:
+    """The most that the server's processes have ever been resident with, in bytes."""
+    return sum(_peak(pid) for pid in tree(server.pid))
+
+
+def _peak(pid: int) -> int:
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) * 1024 if found else 0
+
+
+def allowed_connections(wanted: int) -> int:
+    """Raise the soft limit of open files, for the children too; how many connections a process can have then."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + WARMING + SPARE
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(allowed, resource.getrlimit(resource.RLIMIT_NOFILE)[0]), hard))
-    if allowed < wanted:
-        print(
-            f"the hard limit of open files is {hard}: {allowed - WARMING - SPARE} connections instead of {connections}"
-        )
-    return allowed - WARMING - SPARE
-
-
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The options."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--connections", type=int, default=19000, help="in one client process (default: 19000)")
-    parser.add_argument("--only", nargs="+", choices=[kind.name for kind in OPPONENTS], help="systems (default: all)")
-    parser.add_argument("--client", choices=("raw", "arpc"), default="raw", help="who connects (default: raw)")
-    return parser.parse_args(argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    files = wanted + WARMING + SPARE
+    files = files if hard == resource.RLIM_INFINITY else min(files, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(files, resource.getrlimit(resource.RLIMIT_NOFILE)[0]), hard))
+    return files - WARMING - SPARE

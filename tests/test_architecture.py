@@ -168,7 +168,7 @@ FOREIGN = [
     r"(?<![\w.])/t" + "mp/",
     "py" + "pi.org",
     "python" + "hosted.org",
-    r"golang" + r"\.org",
+    r"(proxy|sum|index)\.golang" + r"\.org",
     r"npm" + r"js\.(org|com)",
     r"deb\.deb" + r"ian\.org",
 ]

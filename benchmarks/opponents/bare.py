@@ -6,37 +6,48 @@ No limits, no deadlines, no backpressure, no errors: what a real peer adds to th
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
-import importlib.util
 import struct
-import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import cast
 
-from benchmarks.closedloop import announce, closed_loop, until_stdin_closes
-from benchmarks.opponents.base import Opponent, Unavailable
-from benchmarks.workload import ECHO, Load, echo_body
+from benchmarks.loads.calls import Calls
+from benchmarks.opponents.python import PythonOpponent
+from benchmarks.workload import ECHO, Load, Setup
 
 HEADER = struct.Struct("<IBBBBQ")
 """body_len, reserved, cmd, flag, method_len, seq"""
 REQUEST, RESPONSE = 1, 2
 
 
-class Bare(Opponent):
+class Bare(PythonOpponent):
+    """Bodies of up to 64 KiB: it joins each chunk to what was left, which does not pay with more."""
+
     name = "bare"
     title = "bare uvloop loop"
-    cases = frozenset({"bytes"})
+    wire = True
+    packages = ("uvloop",)
 
-    def prepare(self) -> str:
-        if importlib.util.find_spec("uvloop") is None:
-            raise Unavailable("uvloop is not installed")
-        return f"uvloop {importlib.metadata.version('uvloop')}"
+    def takes(self, load: Load) -> bool:
+        return super().takes(load) and load.size <= 65_536 and not load.delay and not load.background
 
-    def server_command(self) -> list[str]:
-        return [sys.executable, "-m", __name__, "server"]
+    @asynccontextmanager
+    async def serve(self, setup: Setup) -> AsyncIterator[str]:
+        handlers: dict[bytes, Callable[[bytes], bytes]] = {ECHO.encode(): lambda body: body}
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: ServerFrames(handlers), "127.0.0.1", 0, backlog=4096)
+        host, port = server.sockets[0].getsockname()[:2]
+        yield f"tcp://{host}:{port}"
+        server.close()
 
-    def client_command(self) -> list[str]:
-        return [sys.executable, "-m", __name__, "client"]
+    @asynccontextmanager
+    async def connect(self, address: str, setup: Setup) -> AsyncIterator[Calls]:
+        host, port = address.removeprefix("tcp://").rsplit(":", 1)
+        loop = asyncio.get_running_loop()
+        transport, frames = await loop.create_connection(ClientFrames, host, int(port))
+        yield {"bytes": partial(frames.call, ECHO.encode())}
+        transport.close()
 
 
 class Frames(asyncio.Protocol):
@@ -117,32 +128,3 @@ class ClientFrames(Frames):
             pending.pop(seq).set_result(data[offset + 16 + method_len : end])
             offset = end
         self._rest = data[offset:]
-
-
-async def serve() -> None:
-    handlers: dict[bytes, Callable[[bytes], bytes]] = {ECHO.encode(): lambda body: body}
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: ServerFrames(handlers), "127.0.0.1", 0, backlog=1024)
-    host, port = server.sockets[0].getsockname()[:2]
-    announce(f"tcp://{host}:{port}")
-    await until_stdin_closes()
-    server.close()
-
-
-async def drive(address: str, load: Load) -> None:
-    host, port = address.removeprefix("tcp://").rsplit(":", 1)
-    loop = asyncio.get_running_loop()
-    connections = [(await loop.create_connection(ClientFrames, host, int(port)))[1] for _ in range(load.connections)]
-    method = ECHO.encode()
-
-    def caller(number: int) -> tuple[Callable[[], Awaitable[object]], object]:
-        call, body = connections[number % load.connections].call, echo_body(number)
-        return lambda: call(method, body), body
-
-    print((await closed_loop([caller(number) for number in range(load.callers)], load)).to_json())
-
-
-if __name__ == "__main__":
-    import uvloop
-
-    uvloop.run(serve() if sys.argv[1] == "server" else drive(*Load.parse(sys.argv[2:])))

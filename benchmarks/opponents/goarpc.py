@@ -1,43 +1,19 @@
-"""Go arpc, server and load client in Go (benchmarks/go), with its default and with its best settings."""
+"""Go arpc (benchmarks/go/arpc), with its default and with its best settings."""
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
-
-from benchmarks.opponents.base import ROOT, Failed, Opponent, Unavailable
-
-SOURCES = ROOT / "benchmarks" / "go"
-BUILD = ROOT / "benchmarks" / ".build"
-BEST_SEND_BUFFER = "65536"
+from benchmarks.opponents.go import GoOpponent
 
 
-class GoArpcDefault(Opponent):
+class GoArpcDefault(GoOpponent):
     """As it comes: no write batching, one goroutine a request."""
 
     name = "go-default"
     title = "Go arpc, default"
-
-    def prepare(self) -> str:
-        go = shutil.which("go")
-        if go is None:
-            raise Unavailable("go is not installed")
-        BUILD.mkdir(exist_ok=True)
-        for program in ("server", "client"):
-            command = [go, "build", "-o", str(BUILD / f"goarpc-{program}"), f"./{program}"]
-            built = subprocess.run(command, cwd=SOURCES, stderr=subprocess.PIPE, text=True, check=False)
-            if built.returncode:
-                raise Failed(f"{self.title}: go build failed:\n{built.stderr}")
-        version = subprocess.run([go, "env", "GOVERSION"], cwd=SOURCES, stdout=subprocess.PIPE, text=True, check=True)
-        module = re.search(r"lesismal/(arpc v\S+)", (SOURCES / "go.mod").read_text())
-        return f"{module[1] if module else 'arpc'}, {version.stdout.strip()}"
-
-    def server_command(self) -> list[str]:
-        return [str(BUILD / "goarpc-server")]
-
-    def client_command(self) -> list[str]:
-        return [str(BUILD / "goarpc-client")]
+    wire = True
+    folder = "arpc"
+    bodies = frozenset({"bytes", "json", "say"})
+    patterns = frozenset({"closed", "open", "notify", "reverse", "connect"})
 
 
 class GoArpcBest(GoArpcDefault):
@@ -45,9 +21,4 @@ class GoArpcBest(GoArpcDefault):
 
     name = "go-best"
     title = "Go arpc, best"
-
-    def server_command(self) -> list[str]:
-        return [*super().server_command(), "--send-buffer", BEST_SEND_BUFFER, "--inline"]
-
-    def client_command(self) -> list[str]:
-        return [*super().client_command(), "--send-buffer", BEST_SEND_BUFFER]
+    options = ("--send-buffer", "65536", "--inline")

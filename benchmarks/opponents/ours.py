@@ -3,47 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
-import importlib.util
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
 
-from benchmarks.closedloop import announce, closed_loop, until_stdin_closes
-from benchmarks.opponents.base import Opponent, Unavailable
-from benchmarks.workload import ECHO, PERSON, Load, Person, echo_body, older, person_body
+import arpc
+from benchmarks import messages
+from benchmarks.loads.calls import Call, Calls
+from benchmarks.loads.closed import closed_loop
+from benchmarks.opponents.python import PythonOpponent, until_stdin_closes
+from benchmarks.workload import ECHO, PERSON, SAY, Load, Person, Result, Setup
 
-
-class Ours(Opponent):
-    """Server and client in Python, on uvloop where it is installed."""
-
-    name = "ours"
-    title = "arpc (ours)"
-
-    def prepare(self) -> str:
-        spec = importlib.util.find_spec("arpc")
-        if spec is None or spec.origin is None:
-            raise Unavailable("arpc cannot be imported")
-        packages = ("arpc", "uvloop", "msgspec", "orjson")
-        return ", ".join(f"{name} {_version(name)}" for name in packages)
-
-    def server_command(self) -> list[str]:
-        return [sys.executable, "-m", __name__, "server"]
-
-    def client_command(self) -> list[str]:
-        return [sys.executable, "-m", __name__, "client"]
+NOTE, RECEIVED, REVERSE = "/note", "/received", "/reverse"
 
 
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+def _router(setup: Setup) -> arpc.Router:
+    """The handlers of the server; protobuf ones if that is its codec."""
+    return _hello(setup.delay) if setup.body == "say" else _echoes()
 
 
-async def serve() -> None:
-    import arpc
-
+def _hello(delay: float) -> arpc.Router:
     router = arpc.Router()
+    message = messages.message_class()
+
+    @router.handle(SAY)
+    async def say(body: message) -> message:  # type: ignore[valid-type]
+        if delay:
+            await asyncio.sleep(delay)
+        answer: message = messages.say(body)  # type: ignore[valid-type]
+        return answer
+
+    return router
+
+
+def _echoes() -> arpc.Router:
+    router = arpc.Router()
+    received = 0
 
     @router.handle(ECHO)
     async def echo(body: bytes) -> bytes:
@@ -54,31 +50,113 @@ async def serve() -> None:
         body.age += 1
         return body
 
-    async with arpc.serve("tcp://127.0.0.1:0", router) as server:
-        announce(server.address)
+    @router.handle(NOTE)
+    async def note(body: bytes) -> None:
+        nonlocal received
+        received += 1
+
+    @router.handle(RECEIVED)
+    async def count() -> int:
+        return received
+
+    @router.handle(REVERSE)
+    async def reverse(load: Load, ctx: arpc.Context) -> Result:
+        call = ctx.peer.call
+        return await closed_loop([lambda body: call(ECHO, body, returns=bytes)] * load.callers, load)
+
+    return router
+
+
+_client = arpc.Router()
+"""What the client answers when the server calls."""
+
+
+@_client.handle(ECHO)
+async def _echo(body: bytes) -> bytes:
+    return body
+
+
+def _codec(setup: Setup) -> dict[str, Any]:
+    """The option that both sides need for this body; JSON is the default."""
+    if setup.body != "say":
+        return {}
+    from arpc_codecs import ProtobufCodec
+
+    return {"codec": ProtobufCodec()}
+
+
+class Ours(PythonOpponent):
+    """Server and client on uvloop."""
+
+    name = "ours"
+    title = "arpc (ours)"
+    wire = True
+    bodies = frozenset({"bytes", "json", "say"})
+    patterns = frozenset({"closed", "open", "notify", "reverse", "connect"})
+    packages: tuple[str, ...] = ("arpc", "msgspec", "uvloop")
+
+    @asynccontextmanager
+    async def serve(self, setup: Setup) -> AsyncIterator[str]:
+        async with arpc.serve("tcp://127.0.0.1:0", _router(setup), **_codec(setup)) as server:
+            yield server.address
+
+    @asynccontextmanager
+    async def connect(self, address: str, setup: Setup) -> AsyncIterator[Calls]:
+        async with arpc.connect(address, _client, **_codec(setup)) as peer:
+            call = peer.call
+            calls: dict[str, Call] = {
+                "bytes": lambda body: call(ECHO, body, returns=bytes),
+                "json": lambda body: call(PERSON, body, returns=Person),
+                "notify": lambda body: peer.notify(NOTE, body),
+                "received": lambda body: call(RECEIVED, body, returns=int),
+                "reverse": lambda load: call(REVERSE, load, returns=Result, timeout=load.warmup + load.seconds + 10),
+            }
+            if setup.body == "say":
+                message = messages.message_class()
+                calls["say"] = lambda body: call(SAY, body, returns=message)
+            yield calls
+
+
+class OursAsyncio(Ours):
+    """The same without uvloop."""
+
+    name = "ours-asyncio"
+    title = "arpc on asyncio"
+    packages = ("arpc", "msgspec")
+
+    def run(self, main: Coroutine[Any, Any, Any]) -> None:
+        asyncio.run(main)
+
+
+class OursTwo(Ours):
+    """Two server processes that share the port (SO_REUSEPORT): the kernel deals the connections out to them."""
+
+    name = "ours-2"
+    title = "arpc, 2 servers"
+    patterns = frozenset({"closed", "open", "connect"})
+
+    @asynccontextmanager
+    async def serve(self, setup: Setup) -> AsyncIterator[str]:
+        async with arpc.serve("tcp://127.0.0.1:0", _router(setup), reuse_port=True, **_codec(setup)) as server:
+            command = [sys.executable, "-m", __name__, server.address, *setup.arguments()]
+            pipe = asyncio.subprocess.PIPE
+            other = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+            assert other.stdin is not None
+            assert other.stdout is not None
+            await other.stdout.readline()  # it listens
+            try:
+                yield server.address
+            finally:
+                other.stdin.close()
+                await other.wait()
+
+
+async def _second(address: str, setup: Setup) -> None:
+    """The other process of `OursTwo`."""
+    async with arpc.serve(address, _router(setup), reuse_port=True, **_codec(setup)):
+        print("listening", flush=True)
         await until_stdin_closes()
 
 
-async def drive(address: str, load: Load) -> None:
-    import arpc
-
-    peers = [await arpc.connect(address) for _ in range(load.connections)]
-
-    def bytes_caller(number: int) -> tuple[Callable[[], Awaitable[object]], object]:
-        call, body = peers[number % load.connections].call, echo_body(number)
-        return lambda: call(ECHO, body, returns=bytes), body
-
-    def json_caller(number: int) -> tuple[Callable[[], Awaitable[object]], object]:
-        call, body = peers[number % load.connections].call, person_body(number)
-        return lambda: call(PERSON, body, returns=Person), older(body)
-
-    caller = {"bytes": bytes_caller, "json": json_caller}[load.case]
-    result = await closed_loop([caller(number) for number in range(load.callers)], load)
-    await asyncio.gather(*(peer.close() for peer in peers))
-    print(result.to_json())
-
-
 if __name__ == "__main__":
-    import arpc
-
-    arpc.run(serve() if sys.argv[1] == "server" else drive(*Load.parse(sys.argv[2:])))
+    arpc.run(_second(sys.argv[1], Setup.parse(sys.argv[2:])))

@@ -16,8 +16,8 @@ STARTS = {
     "demo": ["examples.demo"],
     "test": ["pytest"],
     "check": ["ruff", "ruff", "mypy", "pyright", "pytest"],
-    "bench": ["benchmarks"],
-    "bench-quick": ["benchmarks.quick"],
+    "bench": ["benchmarks.opponents.go", "benchmarks"],
+    "bench-quick": ["benchmarks"],
 }
 """Each target, and the modules that it runs after its .venv is made."""
 

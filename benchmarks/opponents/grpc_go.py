@@ -1,0 +1,18 @@
+"""grpc-go, server and load client in Go (benchmarks/go/grpc)."""
+
+from __future__ import annotations
+
+from benchmarks.opponents.go import GoOpponent
+
+
+class GrpcGo(GoOpponent):
+    """As it comes, with a larger limit of message size; stream workers and larger buffers and windows gained nothing.
+
+    Its bytes go through a codec that leaves them as they are, which is less work than a protobuf message of bytes.
+    """
+
+    name = "grpc-go"
+    title = "grpc-go"
+    folder = "grpc"
+    bodies = frozenset({"bytes", "say"})
+    patterns = frozenset({"closed", "open", "connect"})
