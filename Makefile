@@ -1,7 +1,7 @@
 # make demo          two processes call and notify each other, with a short measured run
 # make test          all tests                            make test ARGS="tests/wire -x"
 # make check         linters, type checkers, architecture and export tests
-# make bench-quick   a few ratios in under two minutes    make bench: the full suite, about an hour
+# make bench-quick   a few ratios in under two minutes    make bench: the full suite, 45 minutes
 # make opponents     installs and builds the systems that make bench measures beside this one
 # make clean         removes .venv and what the tools left
 #

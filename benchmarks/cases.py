@@ -40,6 +40,12 @@ def cases(callers: Sequence[int] = CALLERS, delays: Sequence[float] = DELAYS, ma
         Case("say", "Hello.Say, protobuf, 581 bytes", _closed("say", callers, delays)),
         Case("json", f"typed JSON, {SIZES['json']}-byte note", _closed("json", callers)),
         Case(
+            "servers",
+            f"bytes echo, {SIZES['bytes']} bytes, the bare client for every server",
+            _closed("bytes", (100, 1000)),
+            on_the_wire=True,
+        ),
+        Case(
             "large",
             "echo of large bodies",
             (Load(size=MIB, callers=10), Load(size=16 * MIB, callers=4, connections=4)),

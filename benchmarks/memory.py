@@ -78,13 +78,13 @@ class Idle(Memory):
     client: str = "raw"
 
     def heading(self) -> dict[str, Any]:
-        many = f" in {self.processes} server processes" if self.processes > 1 else ""
+        many = f" on {self.processes} servers" if self.processes > 1 else ""
         title = f"idle memory of {self.connections:,} connections{many}, {self.client} clients"
         about = {"connections": self.connections, "processes": self.processes, "client": self.client}
         return {"case": "idle", "title": title, **about}
 
     def systems(self, opponents: Sequence[Opponent]) -> list[Opponent]:
-        return [one for one in opponents if one.wire and (self.client == "raw" or one.name.startswith("ours"))]
+        return [one for one in opponents if one.wire and (self.client == "raw" or one.hello)]
 
     def measure_one(self, opponent: Opponent) -> dict[str, float]:
         each = self.connections // self.processes
@@ -109,7 +109,7 @@ class AfterLoad(Memory):
         return {"case": "after-load", "title": "memory after load: 1000 callers, then 1 MiB bodies"}
 
     def systems(self, opponents: Sequence[Opponent]) -> list[Opponent]:
-        return [one for one in opponents if all(map(one.takes, self._loads())) and not one.name.endswith("-2")]
+        return [one for one in opponents if all(map(one.takes, self._loads())) and one.processes == 1]
 
     def _loads(self) -> tuple[Load, ...]:
         return Load(callers=1000, seconds=self.seconds), Load(size=1 << 20, callers=100, seconds=self.seconds)

@@ -97,7 +97,9 @@ class Results:
     def save(self, path: Path) -> None:
         """Write the file; figures to six digits."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(_rounded(self.data), indent=1, ensure_ascii=False) + "\n")
+        beside = path.with_suffix(".tmp")  # a run that is ended while it writes keeps what it had
+        beside.write_text(json.dumps(_rounded(self.data), indent=1, ensure_ascii=False) + "\n")
+        beside.replace(path)
 
 
 def _rounded(value: Any) -> Any:

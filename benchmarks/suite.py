@@ -42,7 +42,7 @@ class Plan:
 
 @dataclass(slots=True)
 class Suite:
-    """One run. `show` is given each text that is worth reading, `step` the name of each measurement before it."""
+    """One run. `show` is given the record of each load, `step` the name of each measurement before it."""
 
     plan: Plan
     results: Results

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
-from functools import partial
+from dataclasses import asdict, dataclass, fields
+from functools import cache, partial
 from operator import eq
+from random import Random
 from typing import Any, TypeVar
 
 import msgspec
@@ -36,8 +37,14 @@ def older(person: Person) -> Person:
 
 
 def _bytes(size: int, caller: int) -> tuple[object, Right]:
-    body = b"x" * (size - 8) + b"%08d" % caller
+    body = _noise(size - 8) + b"%08d" % caller
     return body, partial(eq, body)
+
+
+@cache
+def _noise(size: int) -> bytes:
+    """Bytes that no compression makes fewer."""
+    return Random(size).randbytes(size)
 
 
 def _json(size: int, caller: int) -> tuple[object, Right]:
@@ -147,8 +154,6 @@ class Result:
     """CPU seconds of the server's processes meanwhile."""
     elsewhere: float = 0.0
     """Cores that other programs used meanwhile."""
-    extra: dict[str, float] = field(default_factory=dict)
-    """What only this load tells."""
 
     @property
     def rate(self) -> float:

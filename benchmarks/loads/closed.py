@@ -22,14 +22,15 @@ async def run(address: str, load: Load, connect: Connect) -> Result:
 
 
 async def closed_loop(callers: Sequence[Call], load: Load) -> Result:
-    """Keep every caller at work; count and time what ends within the window.
+    """Keep every caller at work; count what ends within the window, time that and what was under way at its end.
 
-    One clock reading a call: a call's latency runs from the end of the caller's one before it, so that no waiting time
-    is left out. A wrong answer is an error; a caller whose call raises is an error and stops.
+    One clock reading a call: a call's latency runs from the end of the caller's one before it. No waiting time is left
+    out. A wrong answer is an error; a caller whose call raises is an error and stops.
     """
     clock = time.perf_counter
     latencies = array("d")
     record = latencies.append
+    late: list[float] = []
     total = wrong = 0
     failures: list[Exception] = []
     cpu = time.process_time()
@@ -47,8 +48,11 @@ async def closed_loop(callers: Sequence[Call], load: Load) -> Result:
                 now = clock()
                 if not right(answer):
                     wrong += 1
-                elif start <= now < end:
-                    record(now - began)
+                elif now < end:
+                    if start <= now:
+                        record(now - began)
+                else:
+                    late.append(now - began)
                 done += 1
                 began = now
         except Exception as error:
@@ -61,4 +65,4 @@ async def closed_loop(callers: Sequence[Call], load: Load) -> Result:
         first = f", the first: {failures[0]!r}" if failures else ""
         print(f"{wrong} wrong answers, {len(failures)} failed calls{first}", file=sys.stderr)
     errors = wrong + len(failures)
-    return Result(len(latencies), total - wrong, errors, load.seconds, cpu, histogram.encoded(latencies))
+    return Result(len(latencies), total - wrong, errors, load.seconds, cpu, histogram.encoded([*latencies, *late]))

@@ -15,7 +15,7 @@ from benchmarks.workload import ECHO, PERSON, Person, Setup, older
 
 LARGEST = 64 << 20
 TIMEOUT = 30.0
-POOL, WAITING_POOL = 10, 100
+POOL = 10
 
 
 class Aiohttp(PythonOpponent):
@@ -23,7 +23,7 @@ class Aiohttp(PythonOpponent):
 
     A connection of HTTP/1.1 has one request under way. So a connection of the load is a session here, with a pool of at
     most 10: the usual 10 sessions have 100 in all, the default of aiohttp. A connection for each of 1000 callers takes
-    more CPU, not less. Where handlers wait, 100 a session.
+    more CPU, not less.
 
     The pool is bounded by a semaphore in front of it, as users bound their requests: aiohttp's own limit lets a caller
     that has just got its answer pass those that wait, who then wait as long as it goes on.
@@ -42,14 +42,10 @@ class Aiohttp(PythonOpponent):
 
         async def echo(request: web.Request) -> web.Response:
             body = await request.read()
-            if setup.delay:
-                await asyncio.sleep(setup.delay)
             return web.Response(body=body)
 
         async def person(request: web.Request) -> web.Response:
             body = decode(await request.read())
-            if setup.delay:
-                await asyncio.sleep(setup.delay)
             return web.Response(body=encode(older(body)), content_type="application/json")
 
         application = web.Application(client_max_size=LARGEST)
@@ -65,7 +61,7 @@ class Aiohttp(PythonOpponent):
     async def connect(self, address: str, setup: Setup) -> AsyncIterator[Calls]:
         import aiohttp
 
-        room = asyncio.Semaphore(WAITING_POOL if setup.delay else POOL)
+        room = asyncio.Semaphore(POOL)
         decode, encode = msgspec.json.Decoder(Person).decode, msgspec.json.Encoder().encode
         headers = {"Content-Type": "application/json"}
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT)) as session:

@@ -46,8 +46,10 @@ class Opponent(abc.ABC):
     """Of `benchmarks.loads.PATTERNS`."""
     wire: bool = False
     """Whether its server speaks the arpc wire, so that bare clients can call its `ECHO`."""
-    most_callers: int = 100_000
-    """With more it does not work as its users would run it; such a load is left out."""
+    hello: bool = False
+    """Whether it also has the extensions of that wire, so that clients of ours negotiate them."""
+    processes: int = 1
+    """Of its server."""
 
     @abc.abstractmethod
     def prepare(self) -> str:
@@ -63,7 +65,7 @@ class Opponent(abc.ABC):
 
     def takes(self, load: Load) -> bool:
         """Whether it can be put under this load."""
-        return load.pattern in self.patterns and load.body in self.bodies and load.callers <= self.most_callers
+        return load.pattern in self.patterns and load.body in self.bodies
 
 
 class Running:
@@ -88,6 +90,10 @@ class Running:
         try:
             spoke, _, _ = select([self._server.stdout], [], [], GRACE)
             line = self._server.stdout.readline() if spoke else ""
+        except BaseException:
+            self.stop()
+            raise
+        try:
             self.address = msgspec.json.decode(line, type=dict[str, str])["address"]
         except (msgspec.DecodeError, KeyError):
             self.stop()
@@ -99,9 +105,6 @@ class Running:
                 else "is silent and has not given"
             )
             raise Failed(f"{opponent.title}: the server {said} an address") from None
-        except BaseException:
-            self.stop()
-            raise
 
     @property
     def pid(self) -> int:

@@ -43,8 +43,6 @@ class GrpcAio(PythonOpponent):
         import grpc.aio
 
         async def echo(body: bytes, _context: object) -> bytes:
-            if setup.delay:
-                await asyncio.sleep(setup.delay)
             return body
 
         async def say(message: Any, _context: object) -> Any:

@@ -6,7 +6,7 @@ from benchmarks.opponents.go import GoOpponent
 
 
 class GrpcGo(GoOpponent):
-    """As it comes, with a larger limit of message size; stream workers and larger buffers and windows gained nothing.
+    """With larger message sizes, buffers and windows than its own; stream workers gained nothing.
 
     Its bytes go through a codec that leaves them as they are, which is less work than a protobuf message of bytes.
     """

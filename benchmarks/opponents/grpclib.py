@@ -61,10 +61,7 @@ class Hello:
         self._delay = delay
 
     async def echo(self, stream: Any) -> None:
-        body = await stream.recv_message()
-        if self._delay:
-            await asyncio.sleep(self._delay)
-        await stream.send_message(body)
+        await stream.send_message(await stream.recv_message())
 
     async def say(self, stream: Any) -> None:
         message = await stream.recv_message()

@@ -90,7 +90,7 @@ class Ours(PythonOpponent):
 
     name = "ours"
     title = "arpc (ours)"
-    wire = True
+    wire = hello = True
     bodies = frozenset({"bytes", "json", "say"})
     patterns = frozenset({"closed", "open", "notify", "reverse", "connect"})
     packages: tuple[str, ...] = ("arpc", "msgspec", "uvloop")
@@ -133,6 +133,7 @@ class OursTwo(Ours):
 
     name = "ours-2"
     title = "arpc, 2 servers"
+    processes = 2
     patterns = frozenset({"closed", "open", "connect"})
 
     @asynccontextmanager

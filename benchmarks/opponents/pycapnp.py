@@ -36,8 +36,6 @@ class Pycapnp(PythonOpponent):
 
         class Echo(_interface().Server):  # type: ignore[misc]
             async def echo(self, body: bytes, **_: object) -> bytes:
-                if setup.delay:
-                    await asyncio.sleep(setup.delay)
                 return body
 
         async def connected(stream: Any) -> None:

@@ -62,9 +62,13 @@ class PythonOpponent(Opponent):
         return [sys.executable, "-m", __name__, "drive", self._spec()]
 
     def _spec(self) -> str:
-        """What `load_class` finds this class by, in another process."""
-        module = sys.modules[type(self).__module__]
-        return f"{getattr(module, '__spec_file__', module.__name__)}:{type(self).__name__}"
+        """What `module_of` finds this class by, in another process."""
+        name = type(self).__module__
+        return f"{_files.get(name, name)}:{type(self).__name__}"
+
+
+_files: dict[str, str] = {}
+"""Where modules are from that are none of this package's."""
 
 
 def module_of(name: str) -> Any:
@@ -77,7 +81,7 @@ def module_of(name: str) -> Any:
         raise Unavailable(f"{name}: there is no such file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    module.__dict__["__spec_file__"] = str(path)
+    _files[spec.name] = str(path)
     spec.loader.exec_module(module)
     return module
 

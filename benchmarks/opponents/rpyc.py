@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
 import threading
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from benchmarks.loads.calls import Calls
-from benchmarks.opponents.python import PythonOpponent, drive
-from benchmarks.workload import Load, Setup
-
-MOST_THREADS = 1000
+from benchmarks.opponents.python import PythonOpponent
+from benchmarks.workload import Setup
 
 
 class Rpyc(PythonOpponent):
@@ -27,21 +22,12 @@ class Rpyc(PythonOpponent):
     (part 5). One thread a caller is 2 to 5 times slower from 10 callers on, whether they share connections or not. The
     remote function is fetched once, not for every call.
 
-    The server handles the calls of one connection one after the other. So where handlers wait, each caller has a
-    connection of its own, and the server a thread for each: a thousand at most. Otherwise sharing is faster.
-    RPyC compresses what is longer than 3000 bytes, and its servers have no option against it: large bodies that do not
-    compress as well as these are slower.
+    RPyC compresses what is longer than 3000 bytes, and its servers have no option against it.
     """
 
     name = "rpyc"
     title = "RPyC"
     packages = ("rpyc", "uvloop")
-
-    def takes(self, load: Load) -> bool:
-        return super().takes(load) and (not load.delay or load.callers <= MOST_THREADS)
-
-    def client_command(self) -> list[str]:
-        return [sys.executable, "-m", __name__]
 
     @asynccontextmanager
     async def serve(self, setup: Setup) -> AsyncIterator[str]:
@@ -50,8 +36,6 @@ class Rpyc(PythonOpponent):
 
         class Echo(rpyc.Service):  # type: ignore[misc,unused-ignore]
             def exposed_echo(self, body: bytes) -> bytes:
-                if setup.delay:
-                    time.sleep(setup.delay)
                 return body
 
         server: Any = ThreadedServer(Echo, hostname="127.0.0.1", port=0)
@@ -112,16 +96,3 @@ def _open(address: str) -> tuple[Any, Any]:
     host, _, port = address.partition(":")
     connection: Any = rpyc.connect_stream(SocketStream.connect(host, int(port), nodelay=True))
     return connection, connection.root.echo
-
-
-def main(argv: list[str]) -> None:
-    """The load client; where handlers wait, with a connection for each caller."""
-    opponent = Rpyc()
-    address, load = Load.parse(argv)
-    if load.delay:
-        load = replace(load, connections=max(load.connections, load.callers))
-    opponent.run(drive(opponent, address, load))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

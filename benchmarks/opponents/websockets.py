@@ -21,8 +21,8 @@ OPTIONS: dict[str, Any] = {"compression": None, "max_size": 64 << 20}
 class Websockets(PythonOpponent):
     """Its asyncio server and client, without compression; binary frames, JSON by msgspec, as ours has it.
 
-    The server answers where it reads, unless handlers wait: then each call has a task. No timeouts of calls: the
-    library's pings find a dead connection. Larger queues and write buffers than the library's are not faster.
+    The server answers where it reads. No timeouts of calls: the library's pings find a dead connection. Larger queues
+    and write buffers than the library's are not faster.
     """
 
     name = "websockets"
@@ -41,19 +41,9 @@ class Websockets(PythonOpponent):
         }
         handle = handlers[setup.body]
 
-        async def answer(connection: Any, message: bytes) -> None:
-            if setup.delay:
-                await asyncio.sleep(setup.delay)
-            await connection.send(message[:NUMBER] + handle(message[NUMBER:]))
-
         async def serve_one(connection: Any) -> None:
-            if not setup.delay:
-                async for message in connection:
-                    await answer(connection, message)
-                return
-            async with asyncio.TaskGroup() as tasks:
-                async for message in connection:
-                    tasks.create_task(answer(connection, message))
+            async for message in connection:
+                await connection.send(message[:NUMBER] + handle(message[NUMBER:]))
 
         async with serve(serve_one, "127.0.0.1", 0, backlog=4096, **OPTIONS) as server:
             host, port = next(iter(server.sockets)).getsockname()[:2]

@@ -15,6 +15,8 @@ REFERENCES = {
     "go-default": "x Go default",
     "go-best": "x Go best",
     "bare": "x bare",
+    "rpcx": "x rpcx",
+    "grpc-go": "x grpc-go",
     "grpc-aio": "x grpc.aio",
     "pycapnp": "x pycapnp",
 }

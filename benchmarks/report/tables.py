@@ -1,4 +1,4 @@
-"""The table of one measurement, for the terminal; the short table of a whole run, for the README; the full report."""
+"""The table of one measurement, for the terminal, and the short table of a whole run, for the README."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.report.grids import NOTHING, aligned, milliseconds, piped, throughput, times
-from benchmarks.report.markdown import markdown
 from benchmarks.report.notes import belongings, published
 from benchmarks.report.ratios import OURS, RATE, REFERENCES, ratio
 from benchmarks.report.schema import Measured, Measurement, callers_in_words, convert, run_of
-
-__all__ = ["markdown", "placed", "readme_table", "text_table"]
 
 README_CASES = ("bytes", "say", "json")
 README_CALLERS = (1, 100, 1000)

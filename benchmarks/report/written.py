@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.report import plots, tables
+from benchmarks.report.markdown import markdown
 from benchmarks.report.schema import BadResults, read
 
 
@@ -26,7 +27,7 @@ def write(path: Path) -> list[Path]:
     except ImportError as error:
         print(error, file=sys.stderr)
     report = path.with_suffix(".md")
-    report.write_text(tables.markdown(results, [picture.name for picture in pictures]))
+    report.write_text(markdown(results, [picture.name for picture in pictures]))
     return [report, *pictures]
 
 

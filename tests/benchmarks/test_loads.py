@@ -35,7 +35,7 @@ def with_pattern(pattern: str) -> Load:
 
 def latencies(result: Result) -> HdrHistogram:
     merged = histogram.merged([result.histogram])
-    assert merged.get_total_count() == result.calls
+    assert result.calls <= merged.get_total_count() <= result.total
     return merged
 
 
@@ -134,7 +134,7 @@ async def test_waiting_counts_in_the_closed_loop(callers: int, monkeypatch: pyte
     assert (result.calls, result.errors) == (128, 0)
     assert 192 <= result.total <= 192 + callers
     assert result.cpu == pytest.approx(BUSY * result.total / 2)
-    for percent in (0, 50, 100):  # each waits for all others
+    for percent in (50, 100):  # each waits for all others; fewer and fewer when the window has ended
         assert histogram.percentile(latencies(result), percent) == pytest.approx(callers * BUSY, rel=2e-3)
 
 

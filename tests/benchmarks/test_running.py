@@ -109,8 +109,8 @@ async def test_stop_ends_all_there_is(kind: type[base.Opponent], processes: Proc
 
 PLACED = """
 import json, os
-print(json.dumps(RESULT | {"extra": {"core": min(os.sched_getaffinity(0)), "cores": len(os.sched_getaffinity(0)),
-                                     "procs": int(os.environ.get("GOMAXPROCS", "0"))}}))
+print(json.dumps(RESULT | {"calls": min(os.sched_getaffinity(0)), "total": len(os.sched_getaffinity(0)),
+                           "errors": int(os.environ.get("GOMAXPROCS", "0"))}))
 """.replace("RESULT", repr(RESULT))
 
 
@@ -119,10 +119,10 @@ def test_pinned_processes_have_one_core_each() -> None:
     all_cores = os.sched_getaffinity(0)
     with Running(Scripted(client=PLACED), Setup(), pinned=True) as server:
         (core,) = os.sched_getaffinity(server.pid)
-        placed = server.load(SOME).extra
-    assert (placed["cores"], placed["procs"]) == (1, 1)
-    assert {core, placed["core"]} <= all_cores
-    assert placed["core"] != core or len(all_cores) == 1
+        placed = server.load(SOME)
+    assert (placed.total, placed.errors) == (1, 1)
+    assert {core, placed.calls} <= all_cores
+    assert placed.calls != core or len(all_cores) == 1
     assert os.sched_getaffinity(0) == all_cores
 
 
@@ -131,8 +131,8 @@ def test_others_have_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GOMAXPROCS", raising=False)
     with Running(Scripted(client=PLACED), Setup()) as server:
         assert os.sched_getaffinity(server.pid) == os.sched_getaffinity(0)
-        placed = server.load(SOME).extra
-    assert (placed["cores"], placed["procs"]) == (len(os.sched_getaffinity(0)), 0)
+        placed = server.load(SOME)
+    assert (placed.total, placed.errors) == (len(os.sched_getaffinity(0)), 0)
 
 
 # When the benchmark is killed, nobody is left to stop anything.

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.report.grids import aligned, milliseconds, piped, significant
+from benchmarks.report.markdown import markdown
 from benchmarks.report.schema import BadResults
-from benchmarks.report.tables import BEGIN, END, markdown, placed, readme_table, text_table
+from benchmarks.report.tables import BEGIN, END, placed, readme_table, text_table
 from tests.benchmarks.synthetic import TITLES, find, results
 
 cells = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -34,9 +35,19 @@ def row(page: str, head: str, name: str) -> list[str]:
 def test_the_table_of_one_load() -> None:
     heading, head, *rows = text_table(find(results(), "bytes", callers=100), TITLES).splitlines()
     assert heading == "bytes echo, 581 bytes; 100 callers, 10 connections"
-    assert re.split(r"\s{2,}", head.strip())[-5:] == ["x Go default", "x Go best", "x bare", "x grpc.aio", "x pycapnp"]
+    assert re.split(r"\s{2,}", head.strip())[9:] == [
+        "x Go default",
+        "x Go best",
+        "x bare",
+        "x rpcx",
+        "x grpc-go",
+        "x grpc.aio",
+        "x pycapnp",
+    ]
     ours = re.split(r"\s{2,}", rows[0].strip())
-    assert ours == ("arpc (ours)|320,390|3%|0.333|0.530|0.746|2.81|1.87|0|0.01|2.42|1.77|0.721|63.0|10.4".split("|"))
+    assert ours == (
+        "arpc (ours)|320,390|3%|0.333|0.530|0.746|2.81|1.87|0|0.01|2.42|1.77|0.721|3.53|5.95|63.0|10.4".split("|")
+    )
     assert {len(line) for line in (head, *rows)} == {len(head)}
 
 
@@ -68,11 +79,11 @@ def test_the_table_of_the_readme() -> None:
     rows = next(tables_of(table))
     assert rows[0][1:] == ["1 caller", "100 callers", "1,000 callers"]
     assert rows[1] == ["bytes echo, 581 bytes: arpc (ours) / Go arpc, default", "2.20", "2.42", "2.39"]
-    assert rows[6][0].startswith("Hello.Say")
-    assert rows[6][2] == "2.42"  # with handlers that do not sleep
-    assert len(rows) == 1 + 5 + 3 + 2
+    assert rows[8][0].startswith("Hello.Say")
+    assert rows[8][2] == "2.42"  # with handlers that do not sleep
+    assert len(rows) == 1 + 7 + 5 + 2
     assert "rounds of 1.0 s; 2 cores" in belongings
-    assert "rpcx 1.0" not in belongings  # it is no reference
+    assert "websockets 1.0" not in belongings  # it is no reference
     del find(data, "bytes", callers=1)["systems"]["go-default"]
     find(data, "bytes", callers=100)["systems"]["go-default"]["errors"] = 2
     assert next(tables_of(readme_table(data)))[1][1:] == ["-", "2.42 (2 errors)", "2.39"]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.report.markdown import markdown
 from benchmarks.report.schema import run_of
-from benchmarks.report.tables import markdown
 from benchmarks.report.targets import RELATIONS, TARGETS, State, Target, Verdict, verdicts
 from tests.benchmarks.synthetic import find, results
 

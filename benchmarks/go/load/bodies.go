@@ -1,8 +1,8 @@
 package load
 
 import (
-	"bytes"
 	"fmt"
+	"math/rand"
 	"strings"
 )
 
@@ -19,7 +19,9 @@ func Bytes(size, caller int) []byte {
 	if size <= len(suffix) {
 		return []byte(suffix)
 	}
-	return append(bytes.Repeat([]byte{'x'}, size-len(suffix)), suffix...)
+	body := make([]byte, size-len(suffix), size)
+	rand.New(rand.NewSource(int64(size))).Read(body) // no compression makes it less
+	return append(body, suffix...)
 }
 
 // Person is the typed JSON body; the server answers it one year older, so that an answer proves that it was decoded.

@@ -21,8 +21,8 @@ func runClosed(l Load, conns []Conn) (Result, error) {
 }
 
 // ClosedLoop keeps every caller, of which there is one a Call, at work: it makes its next call when it has the answer
-// to the last one. What ends within the window is counted and timed. A wrong answer is an error; a caller whose call
-// fails is an error and stops.
+// to the last one. What ends within the window is counted; that, and what was under way at its end, is timed. A wrong
+// answer is an error; a caller whose call fails is an error and stops.
 func ClosedLoop(calls []Call, l Load) Result {
 	cpu := cpuSeconds()
 	start := time.Now().Add(duration(l.Warmup))
@@ -47,6 +47,9 @@ func ClosedLoop(calls []Call, l Load) Result {
 		for _, latency := range c.latencies {
 			record(histogram, latency)
 		}
+		if c.late {
+			record(histogram, c.last)
+		}
 		result.Calls += int64(len(c.latencies))
 		result.Total += c.done
 		wrong += c.wrong
@@ -70,12 +73,14 @@ func ClosedLoop(calls []Call, l Load) Result {
 // caller is what one caller has counted; nothing is shared while the callers work.
 type caller struct {
 	latencies   []time.Duration
+	last        time.Duration // latency of its last call, which was under way at the window's end if it is late
+	late        bool
 	done, wrong int64
 	failure     error
 }
 
-// work calls until end. One clock reading a call: a call's latency runs from the end of the caller's one before it, so
-// that no waiting time is left out.
+// work calls until end. One clock reading a call: a call's latency runs from the end of the caller's one before it. No
+// waiting time is left out.
 func (c *caller) work(call Call, start, end time.Time) {
 	for began := time.Now(); began.Before(end); {
 		right, err := call()
@@ -88,7 +93,9 @@ func (c *caller) work(call Call, start, end time.Time) {
 			c.wrong++
 		default:
 			c.done++
-			if !now.Before(start) && now.Before(end) {
+			if !now.Before(end) {
+				c.last, c.late = now.Sub(began), true
+			} else if !now.Before(start) {
 				c.latencies = append(c.latencies, now.Sub(began))
 			}
 		}
