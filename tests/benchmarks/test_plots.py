@@ -67,7 +67,7 @@ def test_what_was_not_measured_is_not_drawn(tmp_path: Path) -> None:
 
 
 def lines(axis: Axes) -> dict[str, tuple[list[float], list[float]]]:
-    return {str(line.get_label()): (list(line.get_xdata()), list(line.get_ydata())) for line in axis.get_lines()}  # type: ignore[arg-type]
+    return {str(line.get_label()): (list(line.get_xdata()), list(line.get_ydata())) for line in axis.get_lines()}  # type: ignore[arg-type,unused-ignore]
 
 
 @drawing
