@@ -14,7 +14,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP_INSTALL := PIP_USER=0 $(PY) -m pip install --quiet --disable-pip-version-check
 
-# And one more for the systems that the full benchmark compares with.
+# The last one: for the systems that the full benchmark compares with.
 .PHONY: demo test check bench bench-quick opponents clean
 
 # Stamps, so that the demo does not wait for the tools of the tests.
