@@ -14,10 +14,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP_INSTALL := PIP_USER=0 $(PY) -m pip install --quiet --disable-pip-version-check
 
-# The last one: for the systems that the full benchmark compares with.
 .PHONY: demo test check bench bench-quick opponents clean
 
-# Stamps, so that the demo does not wait for the tools of the tests.
+# Stamps, so that the demo does not wait for the tools of the tests, nor these for what the benchmark compares with.
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 OPPONENTS := $(VENV)/.opponents
