@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import struct
 import sys
 
+from benchmarks.opponents.bare import HEADER, REQUEST
 from benchmarks.opponents.python import until_stdin_closes
-from benchmarks.workload import ECHO
+from benchmarks.workload import BODIES, ECHO, SIZES
 
 
 def echo_body(number: int) -> bytes:
     """Each connection sends a body of its own."""
-    return b"x" * 573 + b"%08d" % number
+    body, _ = BODIES["bytes"](SIZES["bytes"], number)
+    assert isinstance(body, bytes)
+    return body
 
 
 class WrongAnswer(Exception):
@@ -31,7 +33,7 @@ def raw_connection(address: str, number: int) -> socket.socket:
     host, port = address.removeprefix("tcp://").rsplit(":", 1)
     connection = socket.create_connection((host, int(port)), timeout=30)
     payload = ECHO.encode() + echo_body(number)
-    connection.sendall(struct.pack("<IBBBBQ", len(payload), 0, 1, 0, len(ECHO), number + 1) + payload)
+    connection.sendall(HEADER.pack(len(payload), 0, REQUEST, 0, len(ECHO), number + 1) + payload)
     answer = b""
     while len(answer) < 16 + len(payload) and (chunk := connection.recv(65536)):
         answer += chunk

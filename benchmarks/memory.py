@@ -12,7 +12,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,8 @@ LATER = 10.0
 
 Step = Callable[[str], None]
 Report = Callable[[Failed], None]
+Systems = dict[str, dict[str, float]]
+"""Figures in bytes by the name of the system."""
 
 
 class Memory(abc.ABC):
@@ -53,14 +55,12 @@ class Memory(abc.ABC):
         """How many systems are measured."""
         return len(self.systems(opponents))
 
-    def measure(self, opponents: Sequence[Opponent], step: Step, failed: Report) -> Iterator[dict[str, Any]]:
-        """One record, given out at once: the figures of the systems enter it as they come."""
-        record: dict[str, Any] = self.heading() | {"systems": {}}
-        yield record
+    def measure(self, opponents: Sequence[Opponent], step: Step, failed: Report, systems: Systems) -> None:
+        """Put the figures of each system into `systems`, as they come."""
         for opponent in self.systems(opponents):
             step(f"{self.heading()['title']}: {opponent.title}")
             try:
-                record["systems"][opponent.name] = self.measure_one(opponent)
+                systems[opponent.name] = self.measure_one(opponent)
             except Failed as failure:
                 failed(failure)
 

@@ -31,6 +31,11 @@ def planned(options: argparse.Namespace, opponents: Sequence[Opponent], left_out
         for name in wanted.keys() & {"idle", "after-load"}:
             left_out[name] = "needs /proc (Linux)"
             del wanted[name]
+    if options.pinned:
+        for one in opponents:
+            if one.processes > 1:
+                left_out[one.name] = "its server's processes would share the one core that --pinned gives to a server"
+        opponents = [one for one in opponents if one.processes == 1]
     known = cases.cases(options.callers, options.delays, many)
     calls = [cases.timed(known[name], options.seconds, options.warmup) for name in wanted if name in known]
     sizes: list[memory.Memory] = []

@@ -60,8 +60,9 @@ class Suite:
                 for setup, loads in groupby(case.loads, key=lambda load: load.setup):
                     self._measure(case, setup, tuple(loads))
             for one in self.plan.memory:
-                for record in one.measure(self.plan.opponents, self.step, self._failed):
-                    self.results.data["memory"].append(record)
+                systems: memory.Systems = {}
+                self.results.data["memory"].append(one.heading() | {"systems": systems})
+                one.measure(self.plan.opponents, self.step, self._failed, systems)
                 self.results.save(self.plan.output)
             if self.plan.imports:
                 self.step("import time")

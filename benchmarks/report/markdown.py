@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.report.grids import NOTHING, mebibytes, milliseconds, one_line, piped, throughput, times
 from benchmarks.report.notes import doubts, published
 from benchmarks.report.ratios import OURS, P99, RATE, REFERENCES, memory_ratio
-from benchmarks.report.schema import Measurement, Memory, Run, run_of
+from benchmarks.report.schema import SERVERS, Measurement, Memory, Run, run_of
 from benchmarks.report.targets import EACH, State, Target, verdicts
 
 DETAILED = (1, 100, 1000)
@@ -81,6 +81,8 @@ def _calls(run: Run) -> Paragraphs:
         if any(measured.latency for one in detailed.values() for measured in one.systems.values()):
             yield _by_callers(run, detailed, names, f"{' / '.join(PERCENTILES)} in ms", _latency)
         yield _by_callers(run, detailed, names, "CPU s per million calls, client + server", _cpu)
+        if first.case in SERVERS:
+            yield _by_callers(run, detailed, names, f"{first.unit} for each core that the server used", _by_core)
         yield from _ratios(run, group)
 
 
@@ -120,6 +122,11 @@ def _latency(one: Measurement, name: str) -> str:
 def _cpu(one: Measurement, name: str) -> str:
     measured = one.systems[name]
     return f"{measured.client_cpu:,.2f} + {measured.server_cpu:,.2f}"
+
+
+def _by_core(one: Measurement, name: str) -> str:
+    cpu = one.systems[name].server_cpu
+    return f"{1e6 / cpu:,.0f}" if cpu else NOTHING
 
 
 def _spreads(run: Run, group: Group) -> str:

@@ -11,6 +11,8 @@ import msgspec
 from benchmarks.workload import Load
 
 SCHEMA = 1
+SERVERS = frozenset({"servers", "busy"})
+"""The cases in which all servers have the same clients, so that they can be compared alone."""
 LARGE = "large"
 """The case whose unit is GB/s."""
 IDLE, AFTER_LOAD = "idle", "after-load"

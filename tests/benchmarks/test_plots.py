@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import pytest
 from benchmarks.report import plots
 from benchmarks.report.schema import run_of
 from tests.benchmarks.synthetic import TITLES, find, results
-from tests.tools import CI_VARIABLE
+from tests.tools import require_package
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,13 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def _matplotlib() -> None:
-    """Skips where it is missing; a failure where everything is expected to be installed."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        if os.environ.get(CI_VARIABLE) == "1":
-            pytest.fail(f"matplotlib is not installed, and {CI_VARIABLE}=1 expects it", pytrace=False)
-        pytest.skip("matplotlib is not installed")
+    require_package("matplotlib")
 
 
 drawing = pytest.mark.usefixtures("_matplotlib")

@@ -91,7 +91,10 @@ def test_a_duplicate_answer_is_dropped_and_counted(make: Make, way: Way) -> None
 
 
 @both_sides
-def test_an_answer_that_its_token_refuses_is_for_nobody(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("before", [b"", encode(NOTIFY, 0, 1, b"/n")], ids=["first", "after a message"])
+def test_an_answer_that_its_token_refuses_is_for_nobody(
+    make: Make, before: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As that of a future whose caller has been cancelled; those after it are not affected."""
     side = make()
     first, second = (side.session.request(b"/a", b"", token) for token in ("gone", "here"))
@@ -102,7 +105,7 @@ def test_an_answer_that_its_token_refuses_is_for_nobody(make: Make, monkeypatch:
         side.answers.append((token, 0, data))
 
     monkeypatch.setattr(side, "resolve", resolve)
-    side.feed([answer(first, b"/a", b"1") + answer(second, b"/a", b"2")])
+    side.feed([before + answer(first, b"/a", b"1") + answer(second, b"/a", b"2")])
     assert side.answers == [("here", 0, b"2")]
     assert side.session.dropped == 1
 
