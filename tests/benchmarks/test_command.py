@@ -287,6 +287,15 @@ def test_wrong_options_of_the_command() -> None:
     assert all(kind.name in done.stderr for kind in registry.ALL)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes cannot be pinned here")
+def test_two_servers_are_not_pinned_to_one_core() -> None:
+    given = options.parse(["--pinned", "--opponents", "ours", "ours-2", "--cases", "bytes"])
+    left_out: dict[str, str] = {}
+    plan = options.planned(given, [kind() for kind in given.kinds], left_out)
+    assert [one.name for one in plan.opponents] == ["ours"]
+    assert "share the one core" in left_out["ours-2"]
+
+
 def test_options_that_are_not_given() -> None:
     full, quick = options.parse([]), options.parse(["--quick"])
     assert full.kinds == list(registry.ALL)

@@ -107,6 +107,8 @@ def test_the_report_has_every_case_and_every_figure() -> None:
     assert row(page, "calls/s", "arpc (ours)")[1:3] == ["14,636", "320,390"]
     assert row(page, "p50 / p99", "Go arpc, default")[3] == "8.311 / 13.2 / 18.6"
     assert row(page, "CPU s", "arpc (ours)")[2] == "2.81 + 1.87"
+    (busy,) = (one for one in data["calls"] if one["case"] == "busy")
+    assert row(page, "calls/s for each core", "arpc (ours)")[1] == f"{1e6 / busy['systems']['ours']['server_cpu']:,.0f}"
     assert row(page, "GB/s", "arpc (ours)") == ["arpc (ours)", "1.53"]
     assert row(page, "ratio of p99", "arpc (ours) / Go arpc, best")[1] == "0.565"  # of the pattern with a given rate
     assert row(page, "bytes per connection", "nbio (frames)")[1:] == ["2,310", "2,310"]
