@@ -1,7 +1,7 @@
 # make demo          two processes call and notify each other, with a short measured run
-# make test          all tests                            make test ARGS="tests/wire -x"
+# make test          all tests, in two processes          make test ARGS="tests/wire -x -n 0" (-n 0: in one)
 # make check         linters, type checkers, architecture and export tests
-# make bench-quick   a few ratios in under two minutes    make bench: the full suite, 45 minutes
+# make bench-quick   a few ratios in under two minutes    make bench: the full suite, 50 minutes
 # make opponents     installs and builds the systems that make bench measures beside this one
 # make clean         removes .venv and what the tools left
 #
@@ -25,7 +25,7 @@ demo: $(RUNTIME)
 	@$(PY) -m examples.demo
 
 test: $(DEV)
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(DEV)
 	$(PY) -m ruff check

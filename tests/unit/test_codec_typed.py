@@ -205,7 +205,8 @@ def test_unknown_fields_are_ignored_unless_forbidden(codec: Codec) -> None:
 
 
 class Ordinary:
-    pass
+    def __repr__(self) -> str:
+        return "Ordinary()"  # tests are named by it, in each process that shares them
 
 
 def endless() -> Any:

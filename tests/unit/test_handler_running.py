@@ -58,7 +58,7 @@ def returning(kind: Any, value: Any) -> Callable[[], Any]:
     [
         (bytes, b"\xff", b"\xff"),
         (bytes, bytearray(b"x"), b"x"),
-        (bytes, memoryview(b"x"), b"x"),
+        pytest.param(bytes, memoryview(b"x"), b"x", id="memoryview"),
         (str, "é", "é".encode()),
         (None, None, b""),
         (int, 1, b"1"),
