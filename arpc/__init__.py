@@ -12,6 +12,7 @@ async with arpc.serve("tcp://127.0.0.1:0", router) as server, arpc.connect(serve
 
 from .client import Client, Connecting, connect
 from .codecs import Codec
+from .codes import Code
 from .context import Context, current
 from .errors import (
     AddressError,
@@ -33,6 +34,7 @@ from .errors import (
     RemoteError,
     RemoteProtocolError,
     RpcError,
+    StreamEnded,
     StreamReset,
 )
 from .hello import Capabilities, Capability
@@ -43,6 +45,7 @@ from .router import Router
 from .server import Server, Starting, serve
 from .service import rpc
 from .stats import Stats
+from .stream import Stream
 
 __version__ = "0.1.0"
 
@@ -53,6 +56,7 @@ __all__ = [
     "Capabilities",
     "Capability",
     "Client",
+    "Code",
     "Codec",
     "CodecError",
     "ConnectError",
@@ -79,6 +83,8 @@ __all__ = [
     "Server",
     "Starting",
     "Stats",
+    "Stream",
+    "StreamEnded",
     "StreamReset",
     "connect",
     "current",

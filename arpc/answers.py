@@ -7,28 +7,33 @@ splitter and to the session.
 from __future__ import annotations
 
 from collections.abc import Callable
+from struct import Struct
 from typing import Any, Final
 
-from .frame import FLAG_ERROR, HEADER, RESPONSE
+from .frame import FLAG_ERROR, RESPONSE
 
-_unpack_from: Final[Callable[[bytes, int], tuple[int, int, int, int, int, int]]] = HEADER.unpack_from
+_unpack_from: Final[Callable[[bytes, int], tuple[int, int, int, int, int]]] = Struct("<IHBBQ").unpack_from
+"""A header whose reserved bits and command are one number: a plain answer has no such bits."""
+
+_PLAIN: Final = RESPONSE << 8
 
 
 def take_answers(
-    data: bytes, limit: int, pending: dict[int, tuple[bytes, Any]], resolve: Callable[[Any, bytes], object]
+    data: bytes, at: int, limit: int, pending: dict[int, tuple[bytes, Any]], resolve: Callable[[Any, bytes], object]
 ) -> tuple[int, int]:
-    """Resolves the answers that ``data`` begins with; returns where they end, and for how many nobody waited any more.
+    """Resolves the answers that ``data`` holds from ``at`` on; returns where they end, and for how many nobody waited.
 
-    It stops at what is not the whole, expected and good answer of one of the requests that are ``pending``.
+    It stops at what is not the whole, expected and good answer, without metadata, of one of the requests that are
+    ``pending``.
     """
-    at = dropped = 0
+    dropped = 0
     last = len(data) - 16
     while at <= last:
-        length, _, command, flag, method_size, seq = _unpack_from(data, at)
+        length, command, flag, method_size, seq = _unpack_from(data, at)
         start = at + 16
         end = start + length
         split = start + method_size
-        if command != RESPONSE or flag & FLAG_ERROR or end - 16 > last or length > limit or method_size > length:
+        if command != _PLAIN or flag & FLAG_ERROR or end - 16 > last or length > limit or method_size > length:
             break
         entry = pending.get(seq)
         if entry is None or entry[0] != data[start:split]:

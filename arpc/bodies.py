@@ -6,12 +6,15 @@ import builtins
 from collections.abc import Callable
 from contextlib import suppress
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_origin
 
 from .codecs import Codec
 from .errors import DecodeError, EncodeError
 
-__all__ = ["PLAIN", "body_decoder", "encode_body"]
+__all__ = ["NO_BODY", "PLAIN", "body_decoder", "encode_body"]
+
+NO_BODY: Final[Any] = object()
+"""In place of a body: there is none, not even an empty one."""
 
 PLAIN: Any = Any
 """The type that asks for a codec's plain value: what it decodes to when it is told nothing."""

@@ -97,4 +97,4 @@ def connect(
         await client._dial()
         return client
 
-    return Connecting("arpc.connect(...)", open, Client.close)
+    return Connecting("arpc.connect(...)", open)

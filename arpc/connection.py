@@ -3,67 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from .errors import CallTimeout, ConnectionClosed, RemoteProtocolError, remote_error
-from .frame import LARGE, Frame
-from .gate import Gate
-from .inbox import Inbox
+from .acceptor import Acceptor
+from .errors import ConnectionClosed, LocalProtocolError, RemoteProtocolError, remote_error
+from .flow import Flow
+from .frame import LARGE
+from .hooks import Message
+from .inbox import INBOX, Inbox
+from .metadata import Metadata, error_trailer, read_metadata, trailer
 from .options import Event
-from .session import BATCH, Session
+from .outlet import Outlet
+from .session import Session
 from .stats import Stats
-from .wheel import Slot
 
 if TYPE_CHECKING:
     from .endpoint import Endpoint
     from .peer import Peer
+    from .stream import Stream
 
 UNREAD = 16_384
 """Frames (pongs, refusals, answers) that may wait for a socket that is full, beyond one for each running handler."""
 
 
-class Connection(asyncio.Protocol):
+STREAMS = 2
+"""The bit of ``holds`` that says: a stream is full."""
+
+
+class Answer(NamedTuple):
+    """An answer that came with metadata."""
+
+    data: bytes
+    metadata: Metadata
+
+
+class Connection(Outlet):
     """Everything that ends with one connection. Its transport calls the methods of :class:`asyncio.Protocol`."""
 
-    __slots__ = (
-        "_alone",
-        "_cut_off",
-        "_ended",
-        "_flush_at",
-        "_gate",
-        "_stats",
-        "_transport",
-        "blocked",
-        "charged",
-        "corked",
-        "endpoint",
-        "inbox",
-        "paused",
-        "peer",
-        "session",
-    )
+    __slots__ = ("_cut_off", "_ended", "_stats", "acceptor", "charged", "inbox", "stream_waiters")
 
     def __init__(self, endpoint: Endpoint, peer: Peer) -> None:
-        self.endpoint = endpoint
-        self.peer = peer
+        super().__init__(endpoint, peer)
         self.session = Session(self, endpoint.options)
         self.inbox: Inbox | None = None
-        self.paused = False
-        """The socket is full."""
-        self.blocked = True
-        """``call`` and ``notify`` have to look before they write: see :meth:`clearance`."""
-        self.corked = False
-        """A runner collects answers here, and will :meth:`push` them out."""
+        self.acceptor: Acceptor | None = None
+        self.stream_waiters = 0
+        """Those who wait for an item, or to send one."""
         self.charged = 0
         """Bytes counted against ``max_buffered``."""
-        self._transport: asyncio.Transport | None = None
-        self._gate: Gate | None = None
         self._stats: Stats | None = None
         self._ended: asyncio.Future[None] | None = None
         self._cut_off: asyncio.TimerHandle | None = None
-        self._flush_at = False
-        self._alone = True
-        """The last write carried one frame: a single caller's next one is not held back to the end of the turn."""
 
     # --- the transport's side
 
@@ -93,22 +84,27 @@ class Connection(asyncio.Protocol):
         if self.inbox is not None:
             self.inbox.received(len(data))
         unfinished = session.splitter.unfinished
-        if unfinished or self.charged or self.inbox is not None:
+        flows = session.flows
+        if unfinished or self.charged or self.inbox is not None or (flows is not None and flows.queued > LARGE):
             if unfinished or self.charged:
                 self.endpoint.stalls.reading(self, unfinished, len(data))
             self.account()
-        if self.paused and len(session.out) > 2 * (UNREAD + self.endpoint.options.max_inflight):
-            self.abort(RemoteProtocolError("the other side sends, and does not read what it gets"))
+        if self.paused:
+            options = self.endpoint.options
+            unread = UNREAD + options.max_inflight + (0 if flows is None else options.max_streams)
+            if len(session.out) > 2 * unread:
+                self.abort(RemoteProtocolError("the other side sends, and does not read what it gets"))
 
     def eof_received(self) -> None:
         """The other side sends no more: the connection ends."""
-        self.close(ConnectionClosed("the other side closed the connection"))
+        why = self.session.going_away
+        self.close(ConnectionClosed("the other side closed the connection" + (f": {why}" if why else "")))
 
     def pause_writing(self) -> None:
         self.paused = self.blocked = True
         self.endpoint.stalls.writing(self)
-        if self.inbox is not None:
-            self.inbox.resume_reading()
+        if self.holds:
+            self.resume_reading()
 
     def resume_writing(self) -> None:
         self.paused = False
@@ -132,18 +128,7 @@ class Connection(asyncio.Protocol):
 
     # --- the session's hooks
 
-    def on_output(self) -> None:
-        if len(self.session.out) > BATCH or self.session.held > LARGE:
-            self.flush()
-        elif not self.corked and not self._flush_at:
-            if self._alone and len(self.session.pending) == 1:
-                self.flush()
-            else:
-                self._flush_at = True
-                # Not in the context of whoever caused this: a runner looks for what its handler has left in there.
-                self.endpoint.loop.call_soon(self._flush_now, context=self.endpoint.variables)
-
-    def on_messages(self, frames: list[Frame]) -> None:
+    def on_messages(self, frames: list[Message]) -> None:
         inbox = self.inbox
         if inbox is None:
             inbox = self.inbox = Inbox(self)
@@ -152,9 +137,44 @@ class Connection(asyncio.Protocol):
     # Tokens are futures; this raises for one whose caller has been cancelled in this very turn.
     resolve = staticmethod(asyncio.Future[Any].set_result)
 
-    def on_error(self, token: asyncio.Future[Any], data: bytes) -> None:
+    def on_answer(self, token: asyncio.Future[Any], data: bytes, metadata: Metadata) -> None:
         if not token.done():
-            token.set_result(remote_error(data.decode("utf-8", "replace")))
+            token.set_result(Answer(data, metadata))
+
+    def on_error(self, token: asyncio.Future[Any], data: bytes, metadata: Metadata | None) -> None:
+        if not token.done():
+            text = data.decode("utf-8", "replace")
+            if metadata is None:
+                token.set_result(remote_error(text))
+            else:
+                token.set_result(remote_error(text, metadata.code, metadata.details))
+
+    def on_cancel(self, seq: int, handler: Any) -> None:
+        if handler is not None:
+            handler.withdraw()
+        elif self.inbox is not None:
+            self.inbox.withdraw(seq)
+
+    def on_stream(self, flow: Flow, opening: Message) -> None:
+        if not self.open:  # ended by an event of this very chunk
+            self.session.make_flows().reset(flow)
+            return
+        if self.acceptor is None:
+            self.acceptor = Acceptor(self)
+        self.acceptor.accept(flow, opening)
+        if not self.acceptor.tasks:
+            self.acceptor = None
+
+    def on_room(self) -> None:
+        flows = self.session.flows
+        if self.charged:
+            self.account()
+        if self.holds & STREAMS and not (flows is not None and flows.full):
+            self.release_reading(STREAMS)
+
+    def on_goaway(self, reason: str) -> None:
+        self._unblock()
+        self.emit("goaway", reason)
 
     def on_pong(self, token: asyncio.Future[Any]) -> None:
         if not token.done():
@@ -166,131 +186,54 @@ class Connection(asyncio.Protocol):
         if self.session.out:
             self.flush()
 
-    # --- writing
+    read_metadata = staticmethod(read_metadata)
+    write_error = staticmethod(error_trailer)
 
-    def flush(self) -> None:
-        """Hands what there is to send to the transport; while the socket is full it waits in the session."""
-        if self.paused or self._transport is None or self._transport.is_closing():
-            return
-        out = self.session.take()
-        if not out:
-            return
-        self._alone = len(out) < 3
-        if self.session.bulky or len(out) > 2 * BATCH:
-            self._write_in_pieces(self._transport, out)
-        else:
-            self._transport.write(b"".join(out))
-
-    def _write_in_pieces(self, transport: asyncio.Transport, out: list[bytes]) -> None:
-        """Large bodies go as they are, small frames joined; what a full socket leaves over stays in the session."""
-        small: list[bytes] = []
-        size = 0
-        for index, data in enumerate(out):
-            size += len(data)
-            if len(data) <= LARGE:
-                small.append(data)
-                if size < LARGE:
-                    continue
-                data = b""
-            if small:
-                transport.write(b"".join(small))
-                small.clear()
-            if data:
-                transport.write(data)
-            size = 0
-            if self.paused:
-                self.session.put_back(out[index + 1 :])
-                return
-        if small:
-            transport.write(b"".join(small))
-        self.session.bulky = False
-
-    def push(self) -> None:
-        """A runner sends what it has collected."""
-        self.corked = False
-        self.flush()
-
-    def uncork(self) -> None:
-        """The runner stops collecting; what it has goes out at the end of the turn."""
-        self.corked = False
-        if self.session.out:
-            self.on_output()
-
-    def _flush_now(self) -> None:
-        self._flush_at = False
-        self.flush()
-
-    async def clearance(self, size: int, slot: Slot) -> bool:
-        """Waits until a frame of ``size`` bytes may be written; then the caller writes at once.
-
-        True asks the caller to say :meth:`passed` afterwards. Raises :class:`~arpc.ConnectionClosed`, and
-        :class:`~arpc.CallTimeout` when ``slot`` expires first.
-        """
-        self.check_open()
-        if not self.session.ready:
-            await self.endpoint.until_ready(self, slot)
-            self.check_open()
-            if slot.over:
-                raise CallTimeout(f"nothing could be sent to {self.peer.address} in time")
-        if self.inbox is not None:
-            self.inbox.resume_reading()
-        if not self.paused and (self._gate is None or self._gate.idle):
-            self._unblock()
-            return False
-        if self._gate is None:
-            self._gate = Gate(self.endpoint.loop, self.endpoint.options.write_buffer)
-        try:
-            let_through = await self._gate.wait(size, slot)
-        except BaseException:
-            self._after_gate()
-            raise
-        if let_through and slot.over:  # both in the same turn of the loop
-            self.passed()
-            let_through = False
-        if not let_through:
-            self._after_gate()
-            raise CallTimeout(f"nothing could be sent to {self.peer.address} in time: the socket is full")
-        if self.session.closed is not None:
-            self.passed()
-            self.check_open()
-        return True
-
-    def passed(self) -> None:
-        """One that waited for the socket has written; the last of a batch lets the next one through."""
-        assert self._gate is not None
-        self._gate.passed()
-        self._after_gate()
-
-    def _after_gate(self) -> None:
-        gate = self._gate
-        if gate is not None and not gate.passing:
-            self.flush()
-            if not self.paused:
-                gate.open()
-                self._unblock()
-
-    def _unblock(self) -> None:
-        gate = self._gate
-        if gate is not None and gate.idle and not self.paused:
-            gate = self._gate = None
-        self.blocked = self.paused or gate is not None or self.reading_paused or not self.session.ready or not self.open
+    def trailer(self, metadata: Mapping[str, Any] | None, timeout: float | None) -> bytes:
+        """What travels beside a body; what arpc adds by itself is left out where the other side would not know it."""
+        if self.session.meta:
+            return trailer(metadata, timeout)
+        if not metadata:
+            return b""
+        raise LocalProtocolError(f"{self.peer.address} takes no metadata: it does not speak META (docs/protocol.md)")
 
     # --- reading
 
-    def pause_reading(self) -> bool:
+    def pause_reading(self, why: int) -> bool:
         """Stops reading, unless something of ours waits on this connection: then both sides might wait for ever."""
-        if self.session.waits or self.paused or self._gate is not None or self._transport is None:
+        if why == INBOX and self.stream_waiters:
             return False
-        self._transport.pause_reading()
-        self.blocked = True
-        self.endpoint.stalls.blind(self)
+        if self.holds == 0:
+            if self.session.waits or self.paused or self._gate is not None or self._transport is None:
+                return False
+            self._transport.pause_reading()
+            self.blocked = True
+            self.endpoint.stalls.blind(self)
+        self.holds |= why
         return True
 
-    def resume_reading(self) -> None:
-        if self._transport is not None and self.open:
-            self._transport.resume_reading()
-            self.endpoint.stalls.sees(self)
-        self._unblock()
+    def stream_waits(self, more: int) -> None:
+        """One more waits for a stream, or one less. What it waits for has to be read, unless a stream is full."""
+        self.stream_waiters += more
+        if self.holds & INBOX and more > 0:
+            self.release_reading(INBOX)
+
+    def release_reading(self, why: int) -> None:
+        """One of those who had reading paused is content."""
+        self.holds &= ~why
+        if self.holds == 0:
+            self.resume_reading()
+
+    def overflowed(self, stream: Stream[Any, Any]) -> bool:
+        """A peer without flow control sends more than a stream's window: whether to keep one more item of it."""
+        flows = self.session.make_flows()
+        options = self.endpoint.options
+        if options.overflow == "pause" and flows.queued <= options.max_queued_bytes:
+            self.pause_reading(STREAMS)
+            return True
+        self.emit("stream_overflow", f"{stream.method}: items came faster than they were read, its rest is dropped")
+        self.stats.streams_overflowed += 1
+        return False
 
     def recount(self) -> None:
         """As :meth:`account`, exactly."""
@@ -303,43 +246,23 @@ class Connection(asyncio.Protocol):
         held = self.session.splitter.unfinished
         if self.inbox is not None:
             held += self.inbox.waiting_bytes
+        flows = self.session.flows
+        if flows is not None and flows.queued > LARGE and self.open:
+            held += flows.queued
         if held != self.charged:
             self.endpoint.charge(self, held)
 
     # --- the end
 
     @property
-    def open(self) -> bool:
-        return self.session.closed is None
-
-    @property
-    def writable(self) -> bool:
-        """A frame may be written now, without waiting for the socket or for those who wait already."""
-        return self.session.ready and not self.paused and self._gate is None
-
-    @property
     def reading_paused(self) -> bool:
-        return self.inbox is not None and self.inbox.reading_paused
-
-    @property
-    def unwritten(self) -> int:
-        """Bytes that the transport could not write yet."""
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+        return self.holds != 0
 
     @property
     def stats(self) -> Stats:
         if self._stats is None:
             self._stats = Stats()
         return self._stats
-
-    @property
-    def transport(self) -> asyncio.Transport | None:
-        return self._transport
-
-    def check_open(self) -> None:
-        """Raises :class:`~arpc.ConnectionClosed` with the cause, for something that was not sent."""
-        if self.session.closed is not None:
-            raise self._closed_error(self.session.closed, sent=False)
 
     def close(self, cause: BaseException) -> None:
         """Sends what is under way, then closes; a peer that does not take it in time is cut off."""
@@ -380,16 +303,22 @@ class Connection(asyncio.Protocol):
             self._gate.open_for_all()
         if self.inbox is not None:
             self.inbox.close()
+        for owner in [] if session.flows is None else session.flows.close():
+            owner.on_lost(self._closed_error(cause, sent=True))
+        if self.acceptor is not None:
+            self.acceptor.close()
+        self.holds = 0
         self.endpoint.stalls.forget(self)
         self.account()
         if self._transport is not None:
             self.emit("close", str(cause))
         return True
 
-    def _closed_error(self, cause: BaseException, *, sent: bool) -> ConnectionClosed:
-        error = ConnectionClosed(f"the connection with {self.peer.address} has ended: {cause}", sent=sent)
-        error.__cause__ = cause
-        return error
+    def streams_ended(self) -> None:
+        """No handler of a stream runs here any more."""
+        self.acceptor = None
+        if self.inbox is None:
+            self.endpoint.lingering.discard(self)
 
     def emit(self, name: str, detail: str = "") -> None:
         """Tells ``on_event``, if there is one."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextvars import ContextVar
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
-from .frame import NOTIFY, Frame
+from .frame import NOTIFY, STREAM
+from .hooks import Message
+from .metadata import NOTHING, Metadata
 
 if TYPE_CHECKING:
     from .peer import Peer
+    from .stream import Stream
 
-__all__ = ["Context", "FromThread", "State", "current"]
+__all__ = ["Context", "FromThread", "State", "StreamContext", "current"]
 
 
 T = TypeVar("T")
@@ -42,11 +46,12 @@ class State(dict[str, Any]):
 class Context:
     """One message, seen from its handler: a parameter annotated with this class receives it."""
 
-    __slots__ = ("_frame", "_state", "peer")
+    __slots__ = ("_answer_metadata", "_frame", "_state", "peer")
 
-    def __init__(self, peer: Peer, frame: Frame) -> None:
+    def __init__(self, peer: Peer, frame: Message) -> None:
         self._frame = frame
         self._state: State | None = None
+        self._answer_metadata: dict[str, Any] | None = None
         self.peer = peer
         """The endpoint that sent the message; call and notify it as you like."""
 
@@ -62,8 +67,50 @@ class Context:
 
     @property
     def kind(self) -> str:
-        """``"call"``, or ``"notify"``, whose result nobody waits for."""
-        return "notify" if self._frame[0] == NOTIFY else "call"
+        """``"call"``; ``"notify"``, whose result nobody waits for; or ``"stream"``."""
+        command = self._frame[0]
+        return "notify" if command == NOTIFY else "stream" if command & STREAM == STREAM else "call"
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the caller said in ``metadata=``; empty if nothing, or if the two sides do not use META."""
+        extra = self._frame[2]
+        return extra.values if isinstance(extra, Metadata) else NOTHING
+
+    @property
+    def answer_metadata(self) -> dict[str, Any]:
+        """Metadata of the answer, for a caller that asks with ``answer_metadata=``: put in what you like.
+
+        Calls alone have answers; and they stay here where the two sides do not use META. Text keys, at most 65,529
+        bytes as MessagePack.
+        """
+        if self._answer_metadata is None:
+            self._answer_metadata = {}
+        return self._answer_metadata
+
+    @property
+    def sent_metadata(self) -> dict[str, Any] | None:
+        """What was put into :attr:`answer_metadata`."""
+        return self._answer_metadata
+
+    @property
+    def deadline(self) -> float | None:
+        """When the caller stops waiting, by :func:`time.monotonic` and the loop's clock; None if it did not say.
+
+        The handler is cancelled then. What it calls without a ``timeout=`` of its own has the same deadline.
+        """
+        extra = self._frame[2]
+        return extra.deadline if isinstance(extra, Metadata) else None
+
+    def remaining(self) -> float | None:
+        """Seconds until the :attr:`deadline`, not below 0; None if there is none."""
+        deadline = self.deadline
+        return None if deadline is None else max(deadline - monotonic(), 0.0)
+
+    @property
+    def stream(self) -> Stream[Any, Any] | None:
+        """The stream that is served, if it is one."""
+        return None
 
     @property
     def state(self) -> State:
@@ -79,6 +126,20 @@ class Context:
 
     def __repr__(self) -> str:
         return f"<arpc.Context {self.kind} {self.method!r} from {self.peer!r}>"
+
+
+class StreamContext(Context):
+    """The context of a stream's handler."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, peer: Peer, frame: Message, stream: Stream[Any, Any]) -> None:
+        super().__init__(peer, frame)
+        self._stream = stream
+
+    @property
+    def stream(self) -> Stream[Any, Any]:
+        return self._stream
 
 
 class FromThread:
@@ -99,9 +160,9 @@ class FromThread:
         """As :meth:`Peer.call`; blocks this thread until the answer is there."""
         return self._run(self._peer.call(method, body, returns=returns, **options))
 
-    def notify(self, method: str, body: Any = None) -> None:
+    def notify(self, method: str, body: Any = None, *, metadata: Mapping[str, Any] | None = None) -> None:
         """As :meth:`Peer.notify`; blocks this thread while the socket is full."""
-        self._run(self._peer.notify(method, body))
+        self._run(self._peer.notify(method, body, metadata=metadata))
 
     def _run(self, call: Coroutine[Any, Any, Any]) -> Any:
         try:
@@ -116,6 +177,10 @@ class Serving(Protocol):
     """Whatever runs handlers, as far as :func:`current` needs to know it."""
 
     task: asyncio.Task[None] | None
+
+    def serves(self, connection: Any) -> bool:
+        """Its message came on this connection."""
+        ...
 
     def context(self) -> Context:
         """The context of the message that is being served."""

@@ -49,6 +49,7 @@ class Endpoint:
         "stalls",
         "starved",
         "stopped",
+        "streams",
         "thread",
         "threads",
         "variables",
@@ -83,11 +84,13 @@ class Endpoint:
         self.stalls = Stalls(self.loop, self.options)
         self.connections: set[Connection] = set()
         self.lingering: set[Connection] = set()
-        """Ended connections whose notifies are still being served."""
+        """Ended connections whose notifies and streams are still being served."""
         self.lane = Lane(self, ordered=False)
         """Inboxes with messages to serve."""
         self.inflight = 0
         """Suspended handlers of all connections, for ``max_inflight_total``."""
+        self.streams = 0
+        """Handlers of streams of all connections, for ``max_streams_total``."""
         self.starved: dict[Inbox, None] = {}
         """Inboxes that wait for that bound, in order."""
         self.buffered = 0
@@ -216,16 +219,19 @@ class Endpoint:
     def lost(self, connection: Connection) -> None:
         """A connection's transport has closed."""
         self.connections.discard(connection)
-        if connection.inbox is not None:
+        if connection.inbox is not None or connection.acceptor is not None:
             self.lingering.add(connection)
 
     async def shut_down(self) -> None:
         """No more handlers: those that run are cancelled, and waited for as long as ``notify_grace``."""
-        running: list[asyncio.Task[None]] = []
+        running: list[asyncio.Task[Any]] = []
         for connection in (*self.connections, *self.lingering):
             if connection.inbox is not None:
                 running += [runner.task for runner in connection.inbox.suspended if runner.task is not None]
                 connection.inbox.cancel()
+            if connection.acceptor is not None:
+                running += [one.task for one in connection.acceptor.tasks if one.task is not None]
+                connection.acceptor.cancel()
         if running:
             await asyncio.wait(running, timeout=self.options.notify_grace)
         self.threads.shut_down()

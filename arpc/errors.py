@@ -1,22 +1,23 @@
 """Every exception that arpc raises, in one tree.
 
     ArpcError
-    ├── CallTimeout          (TimeoutError)     no answer within the call's timeout
+    ├── CallTimeout          (TimeoutError)     no answer within the call's timeout, no item within that of a stream
     ├── ConnectionClosed     (ConnectionError)  the connection ended; ``.sent`` tells about this request
     ├── ConnectError         (ConnectionError)  a connection could not be made
     │   └── ConnectTimeout   (TimeoutError)     ... within ``connect_timeout``
     ├── RemoteError                             the other side answered with an error
     │   └── MethodNotFound                      ... because it has no such handler
     ├── RpcError                                raise it in a handler to answer an error of your own
-    ├── Overstock                               ``try_notify`` found the socket full
-    ├── StreamReset                             a stream was ended by an error
+    ├── Overstock                               ``try_notify`` or ``try_send`` would have to wait
+    ├── StreamReset                             a stream was ended at once, by either side
+    ├── StreamEnded          (EOFError)         a stream brings no more items
     ├── ProtocolError                           the wire's rules were broken
     │   ├── LocalProtocolError                  ... by this side: a mistake in the calling program
     │   └── RemoteProtocolError                 ... by the other side: the connection is closed
     ├── CodecError                              a body could not be translated
     │   ├── EncodeError                         ... from a value into bytes
     │   └── DecodeError                         ... from bytes into the type asked for
-    ├── LimitExceeded        (ValueError)       a body larger than one of the sides accepts; nothing was sent
+    ├── LimitExceeded        (ValueError)       larger, or more streams, than one of the sides accepts; nothing was sent
     ├── AddressError         (ValueError)       an address that names no place to listen or dial
     ├── RegistrationError    (TypeError)        a handler, router or service that cannot be served
     └── LoopError            (RuntimeError)     an object used off the event loop (or process) it belongs to
@@ -26,7 +27,7 @@ An error that closed a connection is the ``__cause__`` of what that connection's
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 __all__ = [
     "AddressError",
@@ -48,6 +49,7 @@ __all__ = [
     "RemoteError",
     "RemoteProtocolError",
     "RpcError",
+    "StreamEnded",
     "StreamReset",
     "remote_error",
 ]
@@ -64,7 +66,10 @@ class ArpcError(Exception):
 
 
 class CallTimeout(ArpcError, TimeoutError):
-    """No answer came within the timeout of the call. The handler over there may still run."""
+    """No answer came within the timeout of the call, or no item within that of a stream or of ``recv``.
+
+    Where both sides use CANCEL the handler over there is cancelled; else it may still run.
+    """
 
 
 class ConnectionClosed(ArpcError, ConnectionError):
@@ -90,7 +95,8 @@ class ConnectTimeout(ConnectError, TimeoutError):
 class RemoteError(ArpcError):
     """The other side answered the call with an error.
 
-    ``message`` is its text; ``code`` and ``details`` are None unless the other side said them.
+    ``message`` is its text; ``code`` (see :class:`~arpc.Code`) and ``details`` are None unless the other side said
+    them.
     """
 
     def __init__(self, message: str, code: str | None = None, details: Any = None) -> None:
@@ -112,8 +118,9 @@ class MethodNotFound(RemoteError):
 class RpcError(ArpcError):
     """Raise it in a handler: the caller gets ``message`` (as a :class:`RemoteError`), and nothing is logged.
 
-    Any other exception of a handler answers a generic text and is logged here with its traceback. ``code`` and
-    ``details`` do not travel yet.
+    Any other exception of a handler answers a generic text and is logged here with its traceback. ``code`` (a text, see
+    :class:`~arpc.Code`) and ``details`` (what MessagePack can carry) travel where both sides use META; details for
+    which there is no room are left out. A stream that is ended by such an error carries its message alone.
     """
 
     def __init__(self, message: object, code: str | None = None, details: Any = None) -> None:
@@ -124,11 +131,22 @@ class RpcError(ArpcError):
 
 
 class Overstock(ArpcError):
-    """``try_notify`` would have had to wait, because the socket is full. Nothing was sent."""
+    """``try_notify`` or ``try_send`` would have had to wait. Nothing was sent."""
 
 
 class StreamReset(ArpcError):
-    """A stream was ended by an error of the other side."""
+    """A stream was ended at once: by an error of the other side, or while this side wanted to send.
+
+    ``message`` is what the other side said about it; empty if it just left.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message or "the other side has left the stream")
+        self.message = message
+
+
+class StreamEnded(ArpcError, EOFError):
+    """``recv`` found that the other side has ended its half: there are no more items. (``async for`` just ends.)"""
 
 
 class ProtocolError(ArpcError):
@@ -163,7 +181,7 @@ class DecodeError(CodecError):
 
 
 class LimitExceeded(ArpcError, ValueError):
-    """A body is larger than this side or the other accepts. Nothing was sent."""
+    """A body is larger, or more streams are open, than this side or the other accepts. Nothing was sent."""
 
 
 class AddressError(ArpcError, ValueError):
@@ -178,8 +196,17 @@ class LoopError(ArpcError, RuntimeError):
     """An arpc object was used from another event loop, or another process, than the one it was made in."""
 
 
-def remote_error(text: str) -> RemoteError:
+DEADLINE_OVER = "the deadline is over"
+"""The text of an answer, or of a reset, of a handler that its caller's deadline has ended."""
+
+_KNOWN: Final = {OVERLOADED: OVERLOADED}
+"""Codes of texts that every arpc shares, from peers that send none."""
+
+
+def remote_error(text: str, code: str | None = None, details: Any = None) -> RemoteError | CallTimeout:
     """The exception for an error answer of the wire: texts that every arpc shares get their class and code."""
     if text == METHOD_NOT_FOUND:
-        return MethodNotFound()
-    return RemoteError(text, OVERLOADED if text == OVERLOADED else None)
+        return MethodNotFound(details=details)
+    if text == DEADLINE_OVER and code == "deadline_exceeded":
+        return CallTimeout("its handler was cancelled at the deadline of the call")
+    return RemoteError(text, code or _KNOWN.get(text), details)

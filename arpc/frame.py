@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from struct import Struct
 from typing import Final, cast
 
@@ -23,6 +24,10 @@ NOTIFY: Final = 3
 PING: Final = 4
 PONG: Final = 5
 STREAM: Final = 6
+CANCEL: Final = 7
+RESET: Final = 8
+CREDIT: Final = 9
+GOAWAY: Final = 10
 
 STREAM_LOCAL: Final = 0x80
 STREAM_EOF: Final = 0x40
@@ -30,6 +35,11 @@ COMMAND_MASK: Final = 0x3F
 
 FLAG_ERROR: Final = 0x01
 FLAG_ASYNC: Final = 0x02
+
+RESERVED_META: Final = 0x02
+"""Reserved bit 1: the data ends with a trailer of metadata (PROTOCOL part 2, META)."""
+RESERVED_EMPTY: Final = 0x04
+"""Reserved bit 2: this frame of a stream carries an item although its data is empty (PROTOCOL part 2, EMPTY)."""
 
 Frame = tuple[int, int, int, int, bytes, bytes]
 """(command, flag, reserved, seq, method, data): one whole frame; the command of a stream's carries its two bits."""
@@ -57,15 +67,28 @@ def encode_method(method: str) -> bytes:
     return name
 
 
-def _known(command: int) -> int:
+@lru_cache
+def known_commands(extensions: tuple[int, ...] = ()) -> bytes:
+    """What each command byte means: itself with its stream bits, another command without them, 0 for none that exists.
+
+    ``extensions``: the commands from ``CANCEL`` on that were agreed upon.
+    """
+
+    def meaning(command: int) -> int:
+        bare = command & COMMAND_MASK
+        if bare == STREAM:
+            return command
+        if REQUEST <= bare < STREAM or bare in extensions:
+            return command & ~STREAM_EOF if bare in (RESET, CREDIT) else bare
+        return 0
+
+    return bytes(map(meaning, range(256)))
+
+
+def unknown_command(command: int) -> RemoteProtocolError:
+    """The error of a command that does not exist, or was not agreed upon."""
     bare = command & COMMAND_MASK
-    if bare == STREAM:
-        return command
-    return bare if REQUEST <= bare < STREAM else 0
-
-
-_COMMANDS: Final[bytes] = bytes(map(_known, range(256)))
-"""What a command byte means: itself with its stream bits, another command without them, 0 for none that exists."""
+    return RemoteProtocolError(f"unknown command {bare}: not an arpc peer, a newer one, or its Hello came too late")
 
 
 class Splitter:
@@ -76,10 +99,11 @@ class Splitter:
     holds grows with the bytes that arrive, never with the length that its header claims.
     """
 
-    __slots__ = ("_need", "_parts", "error", "limit", "unfinished")
+    __slots__ = ("_need", "_parts", "commands", "error", "limit", "unfinished")
 
     def __init__(self, max_body: int) -> None:
         self.limit = max_body
+        self.commands = known_commands()
         self.unfinished = 0
         """Bytes that wait here for the rest of their frame."""
         self.error: RemoteProtocolError | None = None
@@ -87,33 +111,33 @@ class Splitter:
         self._parts: list[bytes | bytearray] = []
 
     @property
-    def idle(self) -> bool:
-        """No frame has begun, and none was wrong: the next byte is the first of a header."""
-        return not self.unfinished and self.error is None
+    def needs(self) -> int:
+        """Bytes until the header, or the frame, that is under way is whole."""
+        return self._need - self.unfinished if self.unfinished else HEADER_SIZE
 
     def clear(self) -> None:
         """Forgets the frame that has begun."""
         self.unfinished = 0
         self._parts.clear()
 
-    def feed(self, data: bytes) -> list[Frame]:
-        """The frames that end within ``data``. A method that is claimed to be longer than its frame comes out empty."""
+    def feed(self, data: bytes, at: int = 0) -> list[Frame]:
+        """The frames that end within ``data``, from ``at`` on.
+
+        A method that is claimed to be longer than its frame comes out empty.
+        """
         frames: list[Frame] = []
         if self.unfinished:
-            self._keep(data)
-            if self.unfinished < self._need:
-                return frames
-            data = self._complete(frames)
+            data, at = self.finish(data, frames)
         elif self.error is not None:
             return frames
-        at = 0
         size = len(data)
         limit = self.limit
+        commands = self.commands
         while at + 16 <= size:
             length, reserved, command, flag, method_size, seq = _unpack_from(data, at)
-            known = _COMMANDS[command]
+            known = commands[command]
             if length > limit or not known:
-                self.error = _refusal(length, limit, command)
+                self.error = unknown_command(command) if not known else _too_large(length, limit)
                 return frames
             start = at + 16
             end = start + length
@@ -142,29 +166,33 @@ class Splitter:
             parts.append(bytearray(data))
         self.unfinished += len(data)
 
-    def _complete(self, frames: list[Frame]) -> bytes:
-        """Takes the collected frame out of its chunks, each byte copied once, and returns what came after it."""
-        need, parts, size = self._need, self._parts, self.unfinished
+    def finish(self, data: bytes, frames: list[Frame]) -> tuple[bytes, int]:
+        """Completes the frame that has begun, each byte copied once; returns what is to be read on, and from where."""
+        missing = self._need - self.unfinished
+        if len(data) < missing:
+            self._keep(data)
+            return b"", 0
+        if self._need == HEADER_SIZE:
+            data = b"".join((*self._parts, data))
+            self.clear()
+            return data, 0
+        if missing:
+            self._keep(data[:missing])
+        parts = self._parts
         self._parts = []
         self.unfinished = 0
-        if need == HEADER_SIZE:
-            return b"".join(parts)
         if len(parts[0]) < HEADER_SIZE + MAX_METHOD:
             parts = [b"".join(parts)]
         length, reserved, command, flag, method_size, seq = _unpack_from(parts[0], 0)
-        known = _COMMANDS[command]
+        known = self.commands[command]
         split = HEADER_SIZE + method_size
-        views = [memoryview(part) for part in parts]
-        method, rest = bytes(views[0][HEADER_SIZE:split]), bytes(views[-1][len(views[-1]) - (size - need) :])
-        views[-1] = views[-1][: len(views[-1]) - (size - need)]
-        views[0] = views[0][split:]
+        method = bytes(parts[0][HEADER_SIZE:split])
+        body = b"".join((memoryview(parts[0])[split:], *parts[1:]))
         if method_size > length:
-            method, views = b"", []
-        frames.append((known, flag, reserved, seq, method, b"".join(views)))
-        return rest
+            method = body = b""
+        frames.append((known, flag, reserved, seq, method, body))
+        return data, missing
 
 
-def _refusal(length: int, limit: int, command: int) -> RemoteProtocolError:
-    if not _COMMANDS[command]:
-        return RemoteProtocolError(f"unknown command {command & COMMAND_MASK}: not an arpc peer, or a newer one")
+def _too_large(length: int, limit: int) -> RemoteProtocolError:
     return RemoteProtocolError(f"a frame claims a body of {length} bytes, {limit} are accepted (max_body)")

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import contextvars
 import inspect
-import logging
 import types
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
-from typing import Any, Final, NoReturn, Protocol, get_origin, get_type_hints, is_typeddict
+from typing import Any, Final, NoReturn, Protocol, get_origin, is_typeddict
 
 from .bodies import body_decoder, encode_body
 from .codecs import Codec
+from .codes import Code
 from .context import Context
-from .errors import METHOD_NOT_FOUND, DecodeError, EncodeError, RegistrationError, RpcError
+from .errors import METHOD_NOT_FOUND, DecodeError, EncodeError, RpcError
 from .frame import MAX_METHOD
 from .middleware import Middleware, compose
-
-log = logging.getLogger("arpc")
+from .registered import Registered, called_by
 
 INLINE: Final = 0
 ASYNC: Final = 1
@@ -40,24 +39,13 @@ Finish = Callable[[Any], bytes]
 """From a result to the body of the answer. EncodeError if there is none."""
 RunInThread = Callable[..., Coroutine[Any, Any, Any]]
 """Runs a function with its arguments in a thread, and ends no sooner than it does."""
-Route = tuple[Start, Finish, int, "Handler"]
+Route = tuple[Start, Finish, int, Registered]
 
 
-class Handler:
+class Handler(Registered):
     """A function that serves one method, as it was registered."""
 
-    __slots__ = (
-        "_warned",
-        "body",
-        "context",
-        "function",
-        "is_async",
-        "name",
-        "ordered",
-        "parameters",
-        "result",
-        "threaded",
-    )
+    __slots__ = ("ordered", "threaded")
 
     def __init__(
         self,
@@ -68,93 +56,29 @@ class Handler:
         ordered: bool = False,
         scope: dict[str, Any] | None = None,
     ) -> None:
-        self.name = name
-        self.function = function
+        super().__init__(name, function, scope)
         self.threaded = threaded
         self.ordered = ordered
-        self.is_async = _is_async(function)
-        self._warned = False
         if threaded and self.is_async:
-            self._refuse("is async and cannot be threaded=True: make it a plain def, or leave threaded out")
-        called = _called(function)
-        if any(
-            kind(target)
-            for kind in (inspect.isasyncgenfunction, inspect.isgeneratorfunction)
-            for target in (function, called)
-        ):
-            self._refuse("is a generator; a handler returns its one answer")
-        self.parameters: list[inspect.Parameter] = []
-        self.body: list[inspect.Parameter] = []
-        self.context: inspect.Parameter | None = None
-        self.result: Any = Any
-        self._inspect(scope)
-
-    def _refuse(self, why: str) -> NoReturn:
-        raise RegistrationError(
-            f"handler {self.name!r} ({getattr(self.function, '__qualname__', self.function)}) {why}"
-        )
-
-    def _inspect(self, scope: dict[str, Any] | None) -> None:
-        function = self.function
-        try:
-            signature = inspect.signature(function)
-        except (TypeError, ValueError) as error:
-            self._refuse(f"has no signature that can be read: {error}")
-        hints = self._hints(scope)
-        bound = _bound(function)
-        for parameter in signature.parameters.values():
-            if parameter.name in bound:
-                continue  # given by functools.partial: no business of callers
-            kind = hints.get(parameter.name, parameter.annotation)
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                self._refuse(f"takes *{parameter.name}: name its parameters one by one")
-            if kind is parameter.empty:
-                self._refuse(
-                    f"has no annotation on {parameter.name!r}: write its type, or Any for the codec's plain value"
-                )
-            parameter = parameter.replace(annotation=kind)
-            self.parameters.append(parameter)
-            if kind is not Context:
-                self.body.append(parameter)
-            elif self.context is not None:
-                self._refuse("takes two Contexts; one is enough")
-            else:
-                self.context = parameter
+            self.refuse("is async and cannot be threaded=True: make it a plain def, or leave threaded out")
+        if any(inspect.isgeneratorfunction(target) for target in (function, called_by(function))):
+            self.refuse("is a generator; a handler returns its one answer, or yields several as an async def")
         if self.by_name and any(p.kind is p.POSITIONAL_ONLY for p in self.parameters):
-            self._refuse("has positional-only parameters beside others that go by name: leave out the '/'")
-        self.result = hints.get("return", Any)
+            self.refuse("has positional-only parameters beside others that go by name: leave out the '/'")
         if get_origin(self.result) in (AsyncIterator, AsyncGenerator):
-            self._refuse("returns an async iterator; a handler returns its one answer")
-
-    def _hints(self, scope: dict[str, Any] | None) -> dict[str, Any]:
-        function: Any = self.function
-        while hasattr(function, "func"):  # functools.partial
-            function = function.func
-        if not inspect.isroutine(function):
-            function = type(function).__call__
-        try:
-            return get_type_hints(function, localns=scope, include_extras=True)
-        except Exception as error:
-            self._refuse(f"has annotations that cannot be evaluated: {error}")
+            self.refuse("returns an async iterator; yield the items, and it serves a stream of them")
 
     @property
     def by_name(self) -> bool:
         """The parameters are passed by name: none of them is the body itself, or some are keyword-only."""
         return len(self.body) != 1 or any(p.kind is p.KEYWORD_ONLY for p in self.parameters)
 
-    def warn_blocking(self, seconds: float) -> None:
-        """Says once that this handler keeps the event loop from everything else."""
-        if not self._warned:
-            self._warned = True
-            advice = "await something in it" if self.is_async else "register it with threaded=True"
-            log.warning("handler %s blocked the event loop for %.0f ms: %s", self.name, seconds * 1000, advice)
-
     def compile(self, codec: Codec, run_in_thread: RunInThread, middleware: Sequence[Middleware] = ()) -> Route:
         """What an endpoint runs for each message. RegistrationError if this codec cannot serve the types."""
         try:
             start = _compile_start(self, codec)
         except TypeError as error:
-            self._refuse(f"cannot be served with the {codec.name} codec: {error}")
+            self.refuse(f"cannot be served with the {codec.name} codec: {error}")
         mode = ASYNC if self.is_async else INLINE
         if self.threaded:
             start, mode = _threaded(start, run_in_thread), ASYNC
@@ -173,7 +97,7 @@ class MissingHandler(Handler):
 
     def compile(self, codec: Codec, run_in_thread: RunInThread, middleware: Sequence[Middleware] = ()) -> Route:
         def start(source: Source, data: bytes) -> NoReturn:
-            raise RpcError(METHOD_NOT_FOUND)
+            raise RpcError(METHOD_NOT_FOUND, Code.UNIMPLEMENTED)
 
         return start, _no_answer, INLINE, self
 
@@ -181,7 +105,8 @@ class MissingHandler(Handler):
         """The route of a method that the wire does not allow; the answer says why."""
 
         def start(source: Source, data: bytes) -> NoReturn:
-            raise RpcError(f"a method has 1 to {MAX_METHOD} bytes, this one has {len(method)} or is cut off")
+            text = f"a method has 1 to {MAX_METHOD} bytes, this one has {len(method)} or is cut off"
+            raise RpcError(text, Code.INVALID_ARGUMENT)
 
         return start, _no_answer, INLINE, self
 
@@ -193,29 +118,9 @@ def _no_answer(value: Any) -> bytes:
     return b""
 
 
-def _is_async(function: Any) -> bool:
-    while hasattr(function, "func"):
-        function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_called(function))
-
-
-def _bound(function: Any) -> set[str]:
-    """The parameters that partials have bound by keyword."""
-    names: set[str] = set()
-    while hasattr(function, "func"):
-        names.update(function.keywords)
-        function = function.func
-    return names
-
-
-def _called(function: Any) -> Any:
-    """The function behind an object that can be called."""
-    return function if inspect.isroutine(function) else type(function).__call__
-
-
 def bad_body(error: DecodeError) -> RpcError:
     """What a caller gets for a body that its handler cannot read."""
-    return RpcError(f"invalid body: {error}", code="invalid_argument")
+    return RpcError(f"invalid body: {error}", Code.INVALID_ARGUMENT)
 
 
 def _compile_start(handler: Handler, codec: Codec) -> Start:
@@ -251,15 +156,20 @@ def _compile_start(handler: Handler, codec: Codec) -> Start:
 
 def _start_with_names(handler: Handler, codec: Codec) -> Start:
     """No body parameter, or several: the named fields of one object; or parameters that go by keyword only."""
-    function = handler.function
+    function, read = handler.function, arguments_of(handler, codec)
+    return lambda source, data: function(**read(source, data))
+
+
+def arguments_of(handler: Registered, codec: Codec) -> Callable[[Source, bytes], dict[str, Any]]:
+    """From a body to the arguments of a function, by name. RpcError: what is wrong with a body."""
     context = handler.context.name if handler.context is not None else None
     names = [p.name for p in handler.body]
     read = _fields_decoder(handler, codec) if len(names) > 1 else None
     only = body_decoder(codec, handler.body[0].annotation) if len(names) == 1 else None
     optional = all(p.default is not p.empty for p in handler.body)
 
-    def start(source: Source, data: bytes) -> Any:
-        arguments: dict[str, Any] = {} if context is None else {context: source.context()}
+    def arguments(source: Source, data: bytes) -> dict[str, Any]:
+        found: dict[str, Any] = {} if context is None else {context: source.context()}
         try:
             if not names and data:
                 raise DecodeError(f"expected an empty body, got {len(data)} bytes")
@@ -267,17 +177,17 @@ def _start_with_names(handler: Handler, codec: Codec) -> Start:
                 if read is not None:
                     value = read(data)
                     for name in names:
-                        arguments[name] = getattr(value, name)
+                        found[name] = getattr(value, name)
                 elif only is not None:
-                    arguments[names[0]] = only(data)
+                    found[names[0]] = only(data)
         except DecodeError as error:
             raise bad_body(error) from None
-        return function(**arguments)
+        return found
 
-    return start
+    return arguments
 
 
-def _fields_decoder(handler: Handler, codec: Codec) -> Callable[[bytes], Any]:
+def _fields_decoder(handler: Registered, codec: Codec) -> Callable[[bytes], Any]:
     try:
         return body_decoder(codec, fields_type(handler.body))
     except TypeError as error:
@@ -317,7 +227,7 @@ def _threaded(start: Start, run_in_thread: RunInThread) -> Start:
     return call
 
 
-class _Known:
+class Known:
     """Where a handler inside a chain gets the context that the chain was given."""
 
     __slots__ = ("_context",)
@@ -333,7 +243,7 @@ def _chained(start: Start, mode: int, middleware: Sequence[Middleware]) -> Start
     """The handler as the innermost of a chain; its body is decoded there, so the chain may refuse it unread."""
 
     async def innermost(context: Context) -> Any:
-        value = start(_Known(context), context.body)
+        value = start(Known(context), context.body)
         return await value if mode == ASYNC or value.__class__ is types.CoroutineType else value
 
     chain = compose(middleware, innermost)
@@ -341,7 +251,7 @@ def _chained(start: Start, mode: int, middleware: Sequence[Middleware]) -> Start
 
 
 def _compile_finish(handler: Handler, codec: Codec) -> Finish:
-    expected = _checked(handler.result)
+    expected = checked(handler.result)
     if expected is None:
 
         def finish(value: Any) -> bytes:
@@ -356,14 +266,19 @@ def _compile_finish(handler: Handler, codec: Codec) -> Finish:
             result: bytes = value
             return result
         if not isinstance(value, expected):
-            wanted = getattr(handler.result, "__name__", handler.result)
-            raise EncodeError(f"it returned a {type(value).__name__}, and its annotation says {wanted}")
+            raise bad_result(handler, value)
         return encode_body(codec, value)
 
     return finish_checked
 
 
-def _checked(result: Any) -> Any:
+def bad_result(handler: Registered, value: Any) -> EncodeError:
+    """A handler returned something else than it says."""
+    wanted = getattr(handler.result, "__name__", handler.result)
+    return EncodeError(f"it returned a {type(value).__name__}, and its annotation says {wanted}")
+
+
+def checked(result: Any) -> Any:
     """What ``isinstance`` can check of a return annotation, or None."""
     if not isinstance(result, type) or result is Any or is_typeddict(result) or getattr(result, "_is_protocol", False):
         return None

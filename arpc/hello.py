@@ -11,14 +11,26 @@ VERSION: Final = 1
 _LAYOUT: Final = Struct("<5sBIIII")
 
 
+MAX_CREDIT: Final = 1 << 31
+"""The most that one side may be allowed to send on a stream at any time, in bytes."""
+
+
 class Capability(IntFlag):
-    """What a Hello may allow; a bit is used where both sides have it."""
+    """What a Hello may allow; a bit is used where both sides have it (PROTOCOL part 2)."""
 
     META = 1
+    """Metadata on calls, answers, notifies and streams; with it deadlines, and codes and details of errors."""
     CANCEL = 2
+    """Calls can be cancelled, streams reset."""
     CREDIT = 4
+    """Flow control of streams."""
     GOAWAY = 8
+    """Notice that a peer wants no new work."""
     EMPTY = 16
+    """Stream items of zero length."""
+
+
+EVERY_CAPABILITY: Final = Capability(31)
 
 
 class Capabilities(NamedTuple):
@@ -51,5 +63,5 @@ def decode_hello(data: bytes) -> Capabilities | None:
     _, version, flags, stream_window, max_body, max_streams = _LAYOUT.unpack_from(data)
     if version < 1:
         return None
-    known = Capability(flags & sum(Capability))
+    known = Capability(flags & EVERY_CAPABILITY)
     return Capabilities(True, known, max_body, max_streams, stream_window)

@@ -10,15 +10,25 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from .errors import OVERLOADED
-from .frame import NOTIFY, REQUEST, Frame
+from .frame import NOTIFY, REQUEST
+from .hooks import Message
+from .metadata import Metadata
 from .runner import Lane, Runner
 
 if TYPE_CHECKING:
     from .connection import Connection
 
+INBOX = 1
+"""The bit of a connection's ``holds`` that says: too much waits here."""
+
 _OVERHEAD = 256
 """Bytes that a waiting message costs beside its data."""
+
+
+def _cost(frame: Message) -> int:
+    """Bytes that a waiting message holds."""
+    extra = frame[2]
+    return len(frame[5]) + _OVERHEAD + (extra.size if isinstance(extra, Metadata) else 0)
 
 
 class Inbox:
@@ -36,19 +46,20 @@ class Inbox:
         "listed",
         "ordered",
         "queue",
-        "reading_paused",
         "suspended",
+        "withdrawn",
     )
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.queue: deque[Frame] = deque()
-        self.ordered: deque[Frame] | None = None
+        self.queue: deque[Message] = deque()
+        self.ordered: deque[Message] | None = None
         """The one lane of all ordered handlers."""
         self.inflight = 0
         """Suspended handlers that hold a slot of ``max_inflight``."""
         self.suspended: set[Runner] = set()
-        self.reading_paused = False
+        self.withdrawn: set[int] | None = None
+        """Requests whose callers have given up, perhaps while they waited here: dropped when their turn comes."""
         self.listed = False
         """Stands in the endpoint's lane."""
         self._lane: Lane | None = None
@@ -61,11 +72,20 @@ class Inbox:
 
     # --- messages come in
 
-    def add(self, frames: list[Frame]) -> None:
+    def add(self, frames: list[Message]) -> None:
         self.queue.extend(frames)
         self._bytes += _OVERHEAD * len(frames)
         if not self.listed:
             self.start()
+
+    def withdraw(self, seq: int) -> None:
+        """The caller of this request has given up. Where it waits is not looked for now: there may be many."""
+        if self.waiting:
+            if self.withdrawn is None:
+                self.withdrawn = set()
+            self.withdrawn.add(seq)
+            if len(self.withdrawn) > 2 * self.waiting:  # most of them never waited here
+                self.withdrawn &= {frame[3] for queue in (self.queue, self.ordered or ()) for frame in queue}
 
     @property
     def waiting(self) -> int:
@@ -95,16 +115,15 @@ class Inbox:
 
     def pause_reading(self) -> bool:
         """Reads no more until half of what waits is served; whether that is possible."""
-        if not self.reading_paused:
-            if not self.waiting or not self.connection.pause_reading():
+        if not self.connection.holds & INBOX:
+            if not self.waiting or not self.connection.pause_reading(INBOX):
                 return False
-            self.reading_paused = True
             self._resume_at = self.waiting // 2
         return True
 
     def true_up(self) -> None:
         """Counts exactly what the waiting messages hold."""
-        self._bytes = sum(len(frame[5]) + _OVERHEAD for queue in (self.queue, self.ordered or ()) for frame in queue)
+        self._bytes = sum(_cost(frame) for queue in (self.queue, self.ordered or ()) for frame in queue)
 
     def _refuse(self, count: int, size: int) -> None:
         """Answers the newest messages with ``overloaded``; notifies among them are lost, counted and told."""
@@ -115,10 +134,10 @@ class Inbox:
         for queue in (self.queue, self.ordered or deque()):
             while queue and (self.waiting > count or self._bytes > size):
                 frame = queue.pop()
-                self._bytes -= len(frame[5]) + _OVERHEAD
+                self._bytes -= _cost(frame)
                 if frame[0] == REQUEST:
                     connection.stats.overloaded += 1
-                    connection.session.respond_error(frame, OVERLOADED)
+                    connection.session.refuse(frame)
                 else:
                     connection.stats.notifies_dropped += 1
                     dropped += 1
@@ -126,12 +145,6 @@ class Inbox:
             connection.emit("overloaded", f"{self.waiting} messages wait for a handler")
         if begun and dropped:
             connection.emit("notify_dropped", f"{dropped} notifies were dropped")
-
-    def resume_reading(self) -> None:
-        """Reading goes on: something of ours waits on this connection, or the queue has drained."""
-        if self.reading_paused:
-            self.reading_paused = False
-            self.connection.resume_reading()
 
     # --- runners
 
@@ -147,7 +160,7 @@ class Inbox:
             if self.ordered and self._lane is not None:
                 self._lane.offer(self)
 
-    def open_lane(self, ordered: bool) -> deque[Frame] | None:
+    def open_lane(self, ordered: bool) -> deque[Message] | None:
         """A runner takes messages from here; None if it may not. Answers are collected until :meth:`close_lane`."""
         if not ordered:
             self.listed = False
@@ -163,7 +176,7 @@ class Inbox:
             self.start()
         self._emptied()
 
-    def reorder(self, frame: Frame) -> None:
+    def reorder(self, frame: Message) -> None:
         """Moves a message into the ordered lane."""
         if self._lane is None or self.ordered is None:
             self.ordered = deque()
@@ -182,6 +195,7 @@ class Inbox:
                 raise
         runner.suspended = True
         self.suspended.add(runner)
+        runner.expect_end()
         if not runner.lent:
             self._take_slot(runner)
         self.connection.uncork()
@@ -210,18 +224,20 @@ class Inbox:
 
     def _emptied(self) -> None:
         """Nothing waits any more, perhaps: then nothing of this inbox is kept."""
-        if self.reading_paused and self.waiting <= self._resume_at:
-            self.resume_reading()
+        if self.connection.holds & INBOX and self.waiting <= self._resume_at:
+            self.connection.release_reading(INBOX)
         if self.queue or self.ordered:
             return
         connection = self.connection
         self._bytes = 0
         self._refusing = False
+        self.withdrawn = None
         if connection.charged:
             connection.account()
         if not self.suspended and connection.inbox is self:
             connection.inbox = None
-            connection.endpoint.lingering.discard(connection)
+            if connection.acceptor is None:
+                connection.endpoint.lingering.discard(connection)
             if self._grace is not None:
                 self._grace.cancel()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 __all__ = ["Opening"]
 
-T = TypeVar("T")
+T = TypeVar("T", bound="AbstractAsyncContextManager[Any, Any]")
 
 
 class Opening(Generic[T]):
@@ -17,12 +18,9 @@ class Opening(Generic[T]):
 
     _used = False
 
-    def __init__(
-        self, call: str, open: Callable[[], Coroutine[Any, Any, T]], close: Callable[[T], Coroutine[Any, Any, None]]
-    ) -> None:
+    def __init__(self, call: str, open: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._call = call
         self._open = open
-        self._close = close
         self._opened: list[T] = []
 
     def __await__(self) -> Generator[Any, Any, T]:
@@ -38,7 +36,7 @@ class Opening(Generic[T]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._close(self._opened.pop())
+        await self._opened.pop().__aexit__(kind, error, traceback)
 
     def __del__(self) -> None:
         if not self._used:

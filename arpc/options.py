@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from inspect import iscoroutinefunction
-from typing import Any, Final, TypedDict
+from typing import Any, Final, Literal, TypedDict
+
+from .hello import EVERY_CAPABILITY, MAX_CREDIT, Capability
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -13,10 +15,12 @@ MIB = 1024 * KIB
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a connection: ``open``, ``close``, ``overloaded`` or ``notify_dropped``.
+    """Something that happened to a connection: ``open``, ``close``, ``goaway`` (the other side wants no new work),
+    ``overloaded``, ``notify_dropped`` or ``stream_overflow``.
 
-    ``peer`` is the :class:`~arpc.Peer`, ``detail`` says more in words (the cause of a ``close``).
-    ``overloaded`` and ``notify_dropped`` come once each time refusing begins; ``peer.stats`` counts every message.
+    ``peer`` is the :class:`~arpc.Peer`, ``detail`` says more in words (the cause of a ``close``, the reason of a
+    ``goaway``). ``overloaded`` and ``notify_dropped`` come once each time refusing begins; ``peer.stats`` counts every
+    message.
     """
 
     name: str
@@ -31,9 +35,15 @@ class OptionKeywords(TypedDict, total=False):
     connect_timeout: float | None
     hello_timeout: float
     extensions: bool
+    capabilities: Capability
+    metadata_appender: bool
     max_body: int
     max_streams: int
+    max_streams_total: int
     stream_window: int
+    max_item: int
+    overflow: Literal["pause", "reset"]
+    stream_idle_timeout: float | None
     max_inflight: int
     max_inflight_total: int
     max_queued: int
@@ -60,12 +70,27 @@ class Options:
     """What the extensions' Hello waits for its Pong before the base protocol is used for good (PROTOCOL part 2)."""
     extensions: bool = True
     """Whether a Hello is sent and answered."""
+    capabilities: Capability = EVERY_CAPABILITY
+    """What this side offers in its Hello; what both offer is used (docs/protocol.md)."""
+    metadata_appender: bool = False
+    """Treat a peer without extensions as one that has an appender named ``meta`` on bit 1, as a Go service may."""
     max_body: int = 64 * MIB - 16
     """The largest body (method and data) that is accepted, and that is sent to a peer that announced no other."""
     max_streams: int = 65_536
-    """Streams that the other side may have open; announced in the Hello."""
+    """Streams that the other side may have open; announced in the Hello. As many again may have handlers that still
+    clean up after their stream has ended."""
+    max_streams_total: int = 131_072
+    """Handlers of streams that may run for all connections of an endpoint together; further streams are reset."""
     stream_window: int = 256 * KIB
-    """Credit that a stream begins with; announced in the Hello."""
+    """Bytes of items (64 each beside their data) that may wait here to be read, for each stream, and one item more;
+    announced in the Hello. 0 lets one item come for each that is read."""
+    max_item: int = 64 * MIB - 16
+    """The largest item of a stream that is accepted; a stream that brings a larger one is reset."""
+    overflow: Literal["pause", "reset"] = "pause"
+    """What happens when a peer that knows no flow control (Go) fills a stream's window: ``"pause"`` stops reading its
+    connection, as Go does, while nothing of ours waits there; ``"reset"`` ends that stream and drops its rest."""
+    stream_idle_timeout: float | None = None
+    """A stream on which no item has come or gone for so long is reset; None never does that."""
     max_inflight: int = 1024
     """Handlers of one connection that may be suspended at a time; further requests wait in its queue."""
     max_inflight_total: int = 65_536
@@ -75,7 +100,8 @@ class Options:
     max_queued_bytes: int = 64 * MIB
     """Bytes that those messages may hold."""
     max_buffered: int = 512 * MIB
-    """What unfinished frames and waiting messages of all connections of an endpoint may hold together."""
+    """What unfinished frames, waiting messages and waiting items of streams (where a connection has over 64 KiB of
+    those) of all connections of an endpoint may hold together."""
     max_threads: int = 32
     """Threads for handlers registered with ``threaded=True``."""
     stall_timeout: float = 30.0
@@ -85,7 +111,8 @@ class Options:
     write_buffer: int = 256 * KIB
     """Bytes that may wait for the socket before ``call`` and ``notify`` wait, too."""
     notify_grace: float = 30.0
-    """How long handlers of notifies that had arrived may run on after their connection has ended."""
+    """How long handlers of notifies that had arrived may run on after their connection has ended, and handlers of
+    streams after the other side has left them."""
     reuse_port: bool = False
     """Listen with SO_REUSEPORT, so that several processes share a TCP address."""
     on_event: Callable[[Event], None] | None = None
@@ -105,9 +132,9 @@ def is_time(value: object) -> bool:
     return isinstance(value, (int, float)) and 0 < value <= MAX_TIME
 
 
-_MAY_BE_NONE = frozenset({"timeout", "connect_timeout", "on_event"})
+_MAY_BE_NONE = frozenset({"timeout", "connect_timeout", "stream_idle_timeout", "on_event"})
 _MAY_BE_ZERO = frozenset({"notify_grace", "stream_window", "max_streams"})
-_U32 = frozenset({"max_body", "max_streams", "stream_window"})
+_U32 = frozenset({"max_body", "max_streams"})
 
 
 def _check(name: str, value: Any) -> None:
@@ -118,13 +145,19 @@ def _check(name: str, value: Any) -> None:
             raise ValueError(f"on_event is called with each event, and cannot be {value!r}")
         if iscoroutinefunction(value):
             raise ValueError("on_event is called, not awaited: make it a plain def")
-    elif name in {"extensions", "reuse_port"}:
+    elif name == "capabilities":
+        if not isinstance(value, Capability):
+            raise ValueError(f"capabilities is made of arpc.Capability, such as Capability.META, not {value!r}")
+    elif name == "overflow":
+        if value not in ("pause", "reset"):
+            raise ValueError(f'overflow is "pause" or "reset", not {value!r}')
+    elif name in {"extensions", "metadata_appender", "reuse_port"}:
         if not isinstance(value, bool):
             raise ValueError(f"{name} is True or False, not {value!r}")
     elif isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"{name} is a number, not {value!r}")
     elif not (value > 0 or (value == 0 and name in _MAY_BE_ZERO)):
-        raise ValueError(f"{name} must be above 0, not {value!r}")
+        raise ValueError(f"{name} must be {'0 or more' if name in _MAY_BE_ZERO else 'above 0'}, not {value!r}")
     elif "timeout" in name or name == "notify_grace":
         if value and not is_time(value):
             instead = "; None waits for ever" if name in _MAY_BE_NONE else ""
@@ -133,6 +166,8 @@ def _check(name: str, value: Any) -> None:
         raise ValueError(f"{name} is a whole number, not {value!r}")
     elif name in _U32 and value > 0xFFFF_FFFF:
         raise ValueError(f"{name} travels as 32 bits and cannot be {value}")
+    elif name == "stream_window" and value > MAX_CREDIT:
+        raise ValueError(f"stream_window is at most {MAX_CREDIT}, not {value}")
 
 
 def make_options(keywords: OptionKeywords) -> Options:

@@ -3,239 +3,190 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from enum import Enum
-from math import inf
-from threading import get_ident
-from time import monotonic
-from typing import Any, Final, TypeVar, overload
+from collections.abc import Callable, Mapping
+from typing import Any, TypedDict, TypeVar, Unpack, overload
 
-from .bodies import encode_body
+from .bodies import NO_BODY
+from .caller import DEFAULT, Caller, Default
 from .connection import Connection
-from .context import State, serving
+from .context import State
+from .deadlines import bounded, inherited
 from .endpoint import Endpoint
-from .errors import ArpcError, CallTimeout, ConnectionClosed, DecodeError, Overstock
-from .frame import encode_method
+from .errors import ConnectionClosed, LocalProtocolError
 from .hello import Capabilities
-from .options import is_time
+from .opener import Items, OpeningStream, Opens
 from .service import callers_names, proxy
 from .stats import Stats
-from .transport import describe
-from .wheel import EXPIRED, NEVER
 
 __all__ = ["Peer"]
 
 T = TypeVar("T")
+R = TypeVar("R")
+S = TypeVar("S")
 
 
-class _Default(Enum):
-    TIMEOUT = "the timeout of the endpoint's options"
+class StreamKeywords(TypedDict, total=False):
+    """Keywords of :meth:`Peer.open_stream` and :meth:`Peer.stream`; see there."""
+
+    timeout: float | Default | None
+    idle_timeout: float | Default | None
+    metadata: Mapping[str, Any] | None
 
 
-DEFAULT: Final = _Default.TIMEOUT
+class Remote:
+    """What the methods of :meth:`Peer.service` go through."""
 
-_methods: dict[str, bytes] = {}
+    __slots__ = ("metadata", "peer", "timeout")
+
+    def __init__(self, peer: Peer, timeout: float | Default | None, metadata: Mapping[str, Any] | None) -> None:
+        self.peer = peer
+        self.timeout: float | Default | None = timeout
+        self.metadata = metadata
+
+    async def call(self, method: str, body: Any, returns: Any) -> Any:
+        return await self.peer.call(method, body, returns=returns, timeout=self.timeout, metadata=self.metadata)
+
+    def stream(self, method: str, body: Any, items: Any, returns: Any) -> OpeningStream[Any, Any]:
+        return self.peer.stream(
+            method, body, items=items, returns=returns, timeout=self.timeout, metadata=self.metadata
+        )
 
 
-def _method(name: str) -> bytes:
-    """The wire's bytes of a method, remembered."""
-    encoded = encode_method(name)
-    if len(_methods) >= 4096:
-        _methods.clear()
-    _methods[name] = encoded
-    return encoded
+class Notifying(Remote):
+    """What the methods of :meth:`Peer.notifier` go through."""
+
+    async def call(self, method: str, body: Any, returns: Any) -> None:
+        await self.peer.notify(method, body, metadata=self.metadata)
+
+    def stream(self, method: str, body: Any, items: Any, returns: Any) -> OpeningStream[Any, Any]:
+        raise LocalProtocolError(f"{method} is a stream, which cannot be notified: use peer.service")
 
 
-class Peer:
+class Peer(Caller):
     """The other side of a connection. It belongs to the event loop that it was made in."""
 
-    __slots__ = ("__weakref__", "_address", "_connection", "_endpoint", "_state")
+    __slots__ = ("_state",)
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+        super().__init__(endpoint)
         self._state: State | None = None
-        self._address: str | None = None
         self._connection = Connection(endpoint, self)
 
-    # --- messages
+    # --- streams
 
     @overload
-    async def call(
-        self, method: str, body: Any = None, *, returns: type[T], timeout: float | _Default | None = DEFAULT
-    ) -> T: ...
+    def open_stream(
+        self, method: str, *, returns: type[R], sends: type[S], **options: Unpack[StreamKeywords]
+    ) -> OpeningStream[R, S]: ...
 
     @overload
-    async def call(
-        self, method: str, body: Any = None, *, returns: None, timeout: float | _Default | None = DEFAULT
-    ) -> None: ...
+    def open_stream(
+        self, method: str, *, returns: type[R], **options: Unpack[StreamKeywords]
+    ) -> OpeningStream[R, Any]: ...
 
     @overload
-    async def call(
-        self, method: str, body: Any = None, *, returns: Any = Any, timeout: float | _Default | None = DEFAULT
-    ) -> Any: ...
+    def open_stream(
+        self, method: str, *, returns: Any = Any, sends: Any = Any, **options: Unpack[StreamKeywords]
+    ) -> OpeningStream[Any, Any]: ...
 
-    async def call(
-        self, method: str, body: Any = None, *, returns: Any = Any, timeout: float | _Default | None = DEFAULT
-    ) -> Any:
-        """Calls ``method`` on the other side and returns its answer, decoded as ``returns`` and validated.
+    def open_stream(
+        self, method: str, *, returns: Any = Any, sends: Any = Any, **options: Unpack[StreamKeywords]
+    ) -> OpeningStream[Any, Any]:
+        """Opens a stream: ``async with peer.open_stream("/chat", returns=Line) as stream``, or ``await`` it.
 
-        ``body``: bytes and str travel as they are, None is empty, all else goes through the codec. ``returns``: bytes
-        and str take the answer as it is; a type is decoded and validated; without it the answer is the codec's plain
-        value. ``timeout``: seconds, above 0, for all of it (it comes up to 20 ms late); None waits for ever; the
-        default is the option ``timeout`` (30). While the socket is full the call waits before it sends.
+        ``returns``: the type of the items that come, as for :meth:`call`; ``sends``: that of the items that go, checked
+        where it is a class. ``timeout``: seconds for all of it, after which it is reset and its handler cancelled
+        (default: none, or what is left to the handler in which this is opened); ``idle_timeout``: seconds without any
+        item, either way (default: the option ``stream_idle_timeout``). ``metadata``: for the handler's
+        ``ctx.metadata``.
 
-        Inside of a handler at full load any outcome is seen when the handler has its slot again (docs/design.md).
-
-        Raises CallTimeout; RemoteError (MethodNotFound) if the other side answered an error; ConnectionClosed, whose
-        ``sent`` tells whether the request may have arrived; EncodeError, DecodeError; LimitExceeded; LocalProtocolError
-        for a method that cannot be sent; ValueError for a timeout, TypeError for a ``returns`` that cannot be decoded;
-        LoopError off the event loop.
+        Raises ConnectionClosed; LimitExceeded when the other side takes no more streams; LocalProtocolError;
+        CallTimeout; ValueError; TypeError for a ``returns`` that cannot be decoded; LoopError. That there is no such
+        handler is told by a StreamReset when the stream is used.
         """
-        endpoint = self._endpoint
-        if endpoint.thread != get_ident() or not endpoint.loop.is_running():
-            raise endpoint.misused()
-        name = _methods.get(method) or _method(method)
-        data = body if body.__class__ is bytes else encode_body(endpoint.codec, body)
-        decode = None if returns is bytes else endpoint.decoder(returns)
-        timeout = endpoint.options.timeout if timeout is DEFAULT else self._timeout(timeout)
-        connection = self._connection
-        slot = NEVER if timeout is None else endpoint.wheel.slots[timeout]
-        gated = connection.blocked and await connection.clearance(len(data), slot)
-        session = connection.session
-        future: asyncio.Future[Any] = endpoint.loop.create_future()
-        try:
-            seq = session.request(name, data, future)
-        finally:
-            if gated:
-                connection.passed()
-        lender = None
-        if connection.inbox is not None:  # handlers serve this peer: this may be a call of one of them
-            runner = serving.get()
-            lender = None if runner is None else runner.lend(connection)
-        slot.add(future)
-        try:
-            answer = await future
-        except BaseException:
-            session.forget(seq)
-            raise
-        finally:
-            slot.discard(future)
-            if lender is not None:
-                session.forget(seq)  # before a wait that may be cancelled
-                await lender.take_back()
-        if answer.__class__ is not bytes:
-            if answer is EXPIRED:
-                session.forget(seq)
-                answer = CallTimeout(f"{method} has not answered within {timeout:g} s")
-            raise answer
-        if decode is None:
-            return answer
-        try:
-            return decode(answer)
-        except DecodeError as error:
-            raise DecodeError(f"the answer of {method}: {error}") from error.__cause__
+        return self._opening(Opens(method, returns, sends), options)
 
-    async def notify(self, method: str, body: Any = None) -> None:
-        """Sends a message that wants no answer. While the socket is full it waits.
+    @overload
+    def stream(
+        self,
+        method: str,
+        body: Any = NO_BODY,
+        *,
+        returns: type[R],
+        items: Items = None,
+        **options: Unpack[StreamKeywords],
+    ) -> OpeningStream[R, Any]: ...
 
-        Raises ConnectionClosed; EncodeError; LimitExceeded; LocalProtocolError; LoopError. That it was served is never
-        known: the other side drops what it has no handler for.
+    @overload
+    def stream(
+        self,
+        method: str,
+        body: Any = NO_BODY,
+        *,
+        returns: Any = Any,
+        items: Items = None,
+        **options: Unpack[StreamKeywords],
+    ) -> OpeningStream[Any, Any]: ...
+
+    def stream(
+        self,
+        method: str,
+        body: Any = NO_BODY,
+        *,
+        returns: Any = Any,
+        items: Items = None,
+        **options: Unpack[StreamKeywords],
+    ) -> OpeningStream[Any, Any]:
+        """Opens a stream, sends ``body`` as its first item and then ``items``, and ends this side's half.
+
+        ``async with peer.stream("/ticks", request, returns=Tick) as ticks: async for tick in ticks: ...``; the answer
+        of a handler that gives one is ``await stream.recv()``. ``items``, an iterable or an async one, are sent in the
+        background as the other side takes them; what they raise resets the stream, and is raised where it is read. The
+        rest as :meth:`open_stream`.
         """
-        name, data = self._message(method, body)
-        connection = self._connection
-        gated = connection.blocked and await connection.clearance(len(data), NEVER)
-        try:
-            connection.session.notify(name, data)
-        finally:
-            if gated:
-                connection.passed()
+        return self._opening(Opens(method, returns, Any, body, items, ends=True), options)
 
-    def try_notify(self, method: str, body: Any = None) -> None:
-        """As :meth:`notify`, without ever waiting: raises :class:`~arpc.Overstock` where that would have to wait."""
-        name, data = self._message(method, body)
-        connection = self._connection
-        if connection.blocked:
-            connection.check_open()
-            if not connection.session.ready:
-                self._endpoint.decide_soon(connection)
-                raise Overstock(
-                    f"{self.address} has not sent anything yet, so it is not decided how to speak to it; "
-                    f"{method} was not sent: use notify, or try again after hello_timeout"
-                )
-            if not connection.writable:
-                raise Overstock(f"the socket to {self.address} is full; {method} was not sent")
-        connection.session.notify(name, data)
-
-    async def ping(self, timeout: float | _Default | None = DEFAULT) -> float:
-        """Asks for a sign of life; returns the seconds it took. Raises CallTimeout, ConnectionClosed, LoopError."""
-        endpoint = self._endpoint
-        endpoint.check()
-        limit = self._timeout(timeout)
-        connection = self._connection
-        slot = NEVER if limit is None else endpoint.wheel.slots[limit]
-        gated = connection.blocked and await connection.clearance(16, slot)
-        future: asyncio.Future[Any] = endpoint.loop.create_future()
-        started = monotonic()
-        connection.session.ping(future)
-        if gated:
-            connection.passed()
-        connection.flush()
-        slot.add(future)
-        try:
-            answer = await future
-        except BaseException:
-            connection.session.forget_ping(future)
-            raise
-        finally:
-            slot.discard(future)
-        if answer is EXPIRED:
-            connection.session.forget_ping(future)
-            raise CallTimeout(f"{self.address} has not answered a ping within {limit:g} s")
-        if isinstance(answer, ArpcError):
-            raise answer
-        return monotonic() - started
-
-    def _message(self, method: str, body: Any) -> tuple[bytes, bytes]:
-        endpoint = self._endpoint
-        if endpoint.thread != get_ident() or not endpoint.loop.is_running():
-            raise endpoint.misused()
-        data = body if body.__class__ is bytes else encode_body(endpoint.codec, body)
-        return _methods.get(method) or _method(method), data
-
-    def _timeout(self, timeout: float | _Default | None) -> float | None:
+    def _opening(self, opens: Opens, options: StreamKeywords) -> OpeningStream[Any, Any]:
+        if unknown := options.keys() - StreamKeywords.__annotations__.keys():
+            known = ", ".join(StreamKeywords.__annotations__)
+            raise TypeError(f"no such option of a stream: {', '.join(sorted(unknown))}; there are {known}")
+        timeout, idle = options.get("timeout", DEFAULT), options.get("idle_timeout", DEFAULT)
+        opens.metadata = options.get("metadata")
         if timeout is DEFAULT:
-            return self._endpoint.options.timeout
-        if timeout is None or timeout == inf:
-            return None
-        if not is_time(timeout):
-            raise ValueError(f"timeout is seconds above 0, or None to wait for ever, not {timeout!r}")
-        return timeout
+            opens.limit = inherited() if bounded else None
+        else:
+            opens.limit = self._timeout(timeout)
+        opens.idle = (
+            self._endpoint.options.stream_idle_timeout if idle is DEFAULT else self._timeout(idle, "idle_timeout")
+        )
+        return OpeningStream(self._connection, opens)
 
     # --- services
 
     def service(
-        self, service: Callable[..., T], *, timeout: float | _Default | None = DEFAULT, name: str | None = None
+        self,
+        service: Callable[..., T],
+        *,
+        timeout: float | Default | None = DEFAULT,
+        metadata: Mapping[str, Any] | None = None,
+        name: str | None = None,
     ) -> T:
-        """An object of the class ``service`` whose methods marked ``@arpc.rpc`` are calls to this peer.
+        """An object of the class ``service`` whose methods marked ``@arpc.rpc`` are calls to this peer, or streams.
 
-        ``timeout`` is that of each call; ``name`` replaces the class's name where the other side registered it so.
+        ``timeout`` and ``metadata`` are those of each call and stream; ``name`` replaces the class's name where the
+        other side registered it so. A method that is an async generator here is one there: breaking off its iteration
+        ends the stream.
         """
+        return proxy(service, Remote(self, timeout, metadata), repr(self), name, callers_names())
 
-        async def call(method: str, body: Any, returns: Any) -> Any:
-            return await self.call(method, body, returns=returns, timeout=timeout)
-
-        return proxy(service, call, repr(self), name, callers_names())
-
-    def notifier(self, service: Callable[..., T], *, name: str | None = None) -> T:
+    def notifier(
+        self, service: Callable[..., T], *, metadata: Mapping[str, Any] | None = None, name: str | None = None
+    ) -> T:
         """As :meth:`service`, with notifies in place of calls: each method returns as soon as it is sent.
 
-        What it returns is None, whatever the class declares.
+        What it returns is None, whatever the class declares. Methods with streams raise LocalProtocolError.
         """
-
-        async def notify(method: str, body: Any, returns: Any) -> None:
-            await self.notify(method, body)
-
-        return proxy(service, notify, repr(self), name, callers_names())
+        return proxy(service, Notifying(self, DEFAULT, metadata), repr(self), name, callers_names())
 
     # --- the connection
 
@@ -256,13 +207,6 @@ class Peer:
         return not self._connection.open
 
     @property
-    def address(self) -> str:
-        """Where the other side is, as ``tcp://host:port``."""
-        if self._address is None:
-            self._address = describe(self._connection.transport)
-        return self._address
-
-    @property
     def state(self) -> State:
         """Room for whatever the application wants to remember about this connection."""
         if self._state is None:
@@ -276,9 +220,14 @@ class Peer:
 
     @property
     def stats(self) -> Stats:
-        """Counters of what was refused or dropped on this connection."""
+        """Counters of what was refused or dropped on this connection, and of its streams."""
         stats = self._connection.stats
-        stats.frames_dropped = self._connection.session.dropped
+        session = self._connection.session
+        stats.frames_dropped = session.dropped
+        if session.flows is not None:
+            stats.streams = len(session.flows)
+            stats.stream_bytes = session.flows.queued
+            stats.stream_bytes_peak = session.flows.peak
         return stats
 
     @property

@@ -28,10 +28,15 @@ from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import getweakrefcount
 
+from .answering import fail, respond_with_context
+from .codes import Code
 from .context import Context, serving
-from .errors import DuplicateRequest, EncodeError, RpcError
-from .frame import REQUEST, Frame
-from .handler import ASYNC, ORDERED, Handler, MissingHandler
+from .deadlines import bounded
+from .errors import DEADLINE_OVER, EncodeError, RpcError
+from .frame import NOTIFY, REQUEST
+from .handler import ASYNC, ORDERED
+from .hooks import Message
+from .metadata import Metadata
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -88,6 +93,7 @@ class Runner(Coroutine[Any, None, None]):
 
     __slots__ = (
         "_steps",
+        "expired",
         "frame",
         "held",
         "inbox",
@@ -97,7 +103,9 @@ class Runner(Coroutine[Any, None, None]):
         "returning",
         "suspended",
         "task",
+        "timer",
         "variables",
+        "withdrawn",
     )
 
     def __init__(self, lane: Lane) -> None:
@@ -105,7 +113,7 @@ class Runner(Coroutine[Any, None, None]):
         self.lane = lane
         self.inbox: Inbox | None = None
         """Whose message is being served."""
-        self.frame: Frame | None = None
+        self.frame: Message | None = None
         """That message."""
         self.suspended = False
         """This task belongs to that message."""
@@ -117,6 +125,12 @@ class Runner(Coroutine[Any, None, None]):
         """Such calls have ended, and the handler waits for a slot."""
         self.made: Context | None = None
         """The context of that message, if it was asked for."""
+        self.withdrawn = False
+        """Its caller waits no more: it is not answered."""
+        self.expired = False
+        """It was cancelled at its deadline."""
+        self.timer: asyncio.TimerHandle | None = None
+        """Cancels the handler at its deadline."""
         variables = endpoint.variables.copy()
         variables.run(serving.set, self)
         self.variables: Variables | None = variables
@@ -131,6 +145,40 @@ class Runner(Coroutine[Any, None, None]):
             assert self.frame is not None
             self.made = Context(self.inbox.connection.peer, self.frame)
         return self.made
+
+    def serves(self, connection: Connection) -> bool:
+        """The message came on this connection."""
+        return self.inbox is not None and self.inbox.connection is connection
+
+    def withdraw(self) -> None:
+        """The caller has given up: the handler is cancelled, and nothing is answered."""
+        self.withdrawn = True
+        if self.task is not None:
+            self.task.cancel()
+
+    def bind(self, deadline: float) -> None:
+        """The handler runs with a deadline, which what it calls inherits."""
+        bounded[self] = deadline
+
+    def expect_end(self) -> None:
+        """The handler is suspended: it is cancelled when its deadline comes."""
+        deadline = bounded.get(self)
+        if deadline is not None:
+            endpoint = self.lane.endpoint
+            left = deadline - monotonic()
+            self.timer = endpoint.loop.call_later(left, self._expire, context=endpoint.variables)
+
+    def _expire(self) -> None:
+        self.expired = True
+        if self.task is not None:
+            self.task.cancel()
+
+    def unbind(self) -> None:
+        """The handler has ended, and with it its deadline."""
+        bounded.pop(self, None)
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def lend(self, connection: Connection) -> Runner | None:
         """A handler calls this connection. If that is the one that it serves, its slot is free for others until
@@ -171,6 +219,8 @@ class Runner(Coroutine[Any, None, None]):
 
     def _end(self) -> None:
         inbox, self.inbox = self.inbox, None
+        if bounded:
+            self.unbind()
         self.task = self.made = self.variables = None
         if inbox is not None:
             inbox.left(self)
@@ -206,10 +256,14 @@ def _serve(runner: Runner) -> Generator[Any, None, None]:
             runner.inbox = inbox
             connection = inbox.connection
             session = connection.session
+            withdrawn = inbox.withdrawn
             while queue and left > 0:
                 left -= 1
                 runner.frame = frame = queue.popleft()
-                command, _, _, _, method, data = frame
+                command, _, extra, seq, method, data = frame
+                if withdrawn and seq in withdrawn and command == REQUEST:
+                    withdrawn.discard(seq)
+                    continue
                 start, finish, mode, handler = routes[method]
                 if mode >= ORDERED:
                     if not ordered:
@@ -217,6 +271,8 @@ def _serve(runner: Runner) -> Generator[Any, None, None]:
                         continue
                     mode -= ORDERED
                 try:
+                    if extra:
+                        _bind(runner, extra)
                     value = start(runner, data)
                     if mode == ASYNC or value.__class__ is CoroutineType:
                         try:
@@ -226,18 +282,25 @@ def _serve(runner: Runner) -> Generator[Any, None, None]:
                         else:
                             inbox.suspend(runner, value)
                             value = yield from cast("Generator[Any, Any, Any]", _resume(value, waits))
+                            if runner.withdrawn:
+                                command = NOTIFY
                     if command == REQUEST:
                         try:
                             reply = finish(value)
                         except EncodeError as error:
                             log.error("the answer of handler %s could not be encoded: %s", handler.name, error)
-                            raise RpcError("the handler's answer could not be encoded") from None
-                        session.respond(frame, reply)
+                            raise RpcError("the handler's answer could not be encoded", Code.INTERNAL) from None
+                        if runner.made is None:
+                            session.respond(frame, reply)
+                        else:
+                            respond_with_context(runner.made, inbox, frame, reply)
                         if connection.paused:
                             left = 0
                 except BaseException as error:
-                    _fail(runner, inbox, frame, handler, error)
+                    fail(runner, inbox, frame, handler, error)
                 runner.made = None
+                if extra:
+                    runner.unbind()
                 if (
                     getrefcount(table) != copies
                     or len(variables) != size
@@ -291,22 +354,9 @@ def _resume(handler: Coroutine[Any, Any, Any], waits: Any) -> Generator[Any, Any
         return stop.value
 
 
-def _fail(runner: Runner, inbox: Inbox, frame: Frame, handler: Handler, error: BaseException) -> None:
-    """Answers for a handler that raised: its own text for an RpcError, else a generic one; and logs what is ours."""
-    session = inbox.connection.session
-    if isinstance(error, DuplicateRequest):
-        inbox.connection.close(error)
-        return
-    if isinstance(error, RpcError):
-        text = str(error.message)
-    elif isinstance(error, asyncio.CancelledError):
-        text = "cancelled"
-    else:
-        text = "internal error"
-        log.error("handler %s failed", handler.name, exc_info=error)
-    if frame[0] == REQUEST:
-        session.respond_error(frame, text)
-    elif isinstance(handler, MissingHandler):
-        session.dropped += 1
-    if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
-        raise error
+def _bind(runner: Runner, extra: object) -> None:
+    """Gives the handler the deadline of its message; RpcError if that is over."""
+    if isinstance(extra, Metadata) and extra.deadline is not None:
+        if extra.deadline <= monotonic():
+            raise RpcError(DEADLINE_OVER, Code.DEADLINE_EXCEEDED)
+        runner.bind(extra.deadline)

@@ -62,7 +62,8 @@ class Server:
         return {connection.peer for connection in self._endpoint.connections if connection.open}
 
     async def stop(self) -> None:
-        """Stops listening, closes every peer, cancels the handlers that run, and returns when all have ended.
+        """Stops listening, tells every peer (GOAWAY) and closes it, cancels the handlers that run; returns when all
+        have ended.
 
         A peer that reads nothing is cut off after the option ``send_timeout``; handlers that clean up for longer than
         ``notify_grace`` are not waited for.
@@ -79,6 +80,7 @@ class Server:
             await listener.close()
         closing = list(endpoint.connections)
         for connection in closing:
+            connection.session.go_away("the server was stopped")
             connection.close(ConnectionClosed("the server was stopped"))
         await endpoint.shut_down()
         for connection in closing:
@@ -136,4 +138,4 @@ def serve(
         await server._listen(wanted)
         return server
 
-    return Starting("arpc.serve(...)", open, Server.stop)
+    return Starting("arpc.serve(...)", open)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar, get_type_hints
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
+from .bodies import NO_BODY
 from .context import Context
-from .errors import RegistrationError
+from .errors import RegistrationError, StreamEnded, StreamReset, remote_error
+from .registered import ITERATORS
 
 __all__ = ["rpc"]
 
-F = TypeVar("F", bound=Callable[..., Coroutine[Any, Any, Any]])
+F = TypeVar("F", bound=Callable[..., "Coroutine[Any, Any, Any] | AsyncIterator[Any]"])
 T = TypeVar("T")
 
 _MARK = "__arpc_rpc__"
@@ -19,14 +22,28 @@ _PROXY = "__arpc_proxy__"
 
 
 def rpc(function: F) -> F:
-    """Marks an ``async def`` method as callable by peers; see :meth:`Router.register` and :meth:`Peer.service`.
+    """Marks a method as callable by peers; see :meth:`Router.register` and :meth:`Peer.service`.
 
-    The method takes its body as parameters: none, one (the body itself), or several (the named fields of one object).
+    It is an ``async def``, or an async generator, which serves a stream of answers (in an abstract interface a plain
+    ``def`` that returns an ``AsyncIterator``). It takes its body as parameters: none, one (the body itself), or several
+    (the named fields of one object); one more, an ``AsyncIterator``, brings a stream of items.
     """
-    if not inspect.iscoroutinefunction(function):
+    if not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function) or _says_iterator(function)):
         raise RegistrationError(f"@arpc.rpc marks an async def, and {function!r} is none")
+    if inspect.iscoroutinefunction(function) and _says_iterator(function):
+        raise RegistrationError(
+            f"{function!r} is to yield items, and has no yield: add one, or write def, not async def"
+        )
     setattr(function, _MARK, True)
     return function
+
+
+def _says_iterator(function: Any) -> bool:
+    """Whether a plain function is annotated to return an async iterator, as an abstract generator is."""
+    returns = getattr(function, "__annotations__", {}).get("return")
+    if isinstance(returns, str):
+        return returns.rpartition(".")[2].startswith(("AsyncIterator[", "AsyncGenerator[", "AsyncIterable["))
+    return (get_origin(returns) or returns) in ITERATORS
 
 
 def methods_of(service: type) -> dict[str, str]:
@@ -47,14 +64,16 @@ def callers_names() -> dict[str, Any]:
     return dict(frame.f_locals) if frame is not None else {}
 
 
-class Caller(Protocol):
-    """How a proxy reaches the other side: a peer's ``call`` or ``notify`` with its options bound."""
+class Remote(Protocol):
+    """How a proxy reaches the other side, with what ``Peer.service`` was given."""
 
-    def __call__(self, method: str, body: Any, returns: Any) -> Coroutine[Any, Any, Any]: ...
+    def call(self, method: str, body: Any, returns: Any) -> Coroutine[Any, Any, Any]: ...
+
+    def stream(self, method: str, body: Any, items: Any, returns: Any) -> AbstractAsyncContextManager[Any]: ...
 
 
-def proxy(service: Callable[..., T], caller: Caller, of: str, name: str | None, scope: dict[str, Any]) -> T:
-    """An object of ``service`` whose marked methods go through ``caller``, to the peer ``of``.
+def proxy(service: Callable[..., T], remote: Remote, of: str, name: str | None, scope: dict[str, Any]) -> T:
+    """An object of ``service`` whose marked methods go through ``remote``, to the peer ``of``.
 
     ``scope`` helps to resolve annotations.
     """
@@ -66,7 +85,7 @@ def proxy(service: Callable[..., T], caller: Caller, of: str, name: str | None, 
         made = _proxy_class(service, scope)
         setattr(service, _PROXY, made)
     result: T = object.__new__(made)
-    result.__dict__.update(_arpc_caller=caller, _arpc_of=of, _arpc_name=name)
+    result.__dict__.update(_arpc_remote=remote, _arpc_of=of, _arpc_name=name)
     return result
 
 
@@ -90,38 +109,84 @@ def _represent(self: Any) -> str:
     return f"<{type(self).__name__} of {self._arpc_of}>"
 
 
-def _proxy_method(
-    service: type, owner: str, attribute: str, scope: dict[str, Any]
-) -> Callable[..., Coroutine[Any, Any, Any]]:
+def _proxy_method(service: type, owner: str, attribute: str, scope: dict[str, Any]) -> Callable[..., Any]:
     function = getattr(service, attribute)
-    signature = inspect.signature(function)
-    parameters = list(signature.parameters.values())[1:]
-    for parameter in parameters:
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise RegistrationError(f"{owner}.{attribute} takes *{parameter.name}: name its parameters one by one")
     try:
         hints = get_type_hints(function, localns=scope, include_extras=True)
     except Exception as error:
         raise RegistrationError(f"{owner}.{attribute} has annotations that cannot be evaluated: {error}") from None
     if Context in hints.values():
         raise RegistrationError(f"{owner}.{attribute} takes a Context: in a service arpc.current() is the context")
+    read = _Arguments(function, hints, f"{owner}.{attribute}")
     returns = hints.get("return", Any)
-    names = [parameter.name for parameter in parameters]
-    by_keyword = any(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters)
-    positional = -1 if by_keyword else len(names)
-    bare = signature.replace(parameters=parameters)
+    generates = not inspect.iscoroutinefunction(function)
+    if generates:
+        returns = (get_args(returns) or (Any,))[0]
+
+    def name_of(self: Any) -> str:
+        return f"{self._arpc_name or owner}.{attribute}"
 
     async def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if len(args) == positional and not kwargs:
+        body, _ = read(args, kwargs)
+        return await self._arpc_remote.call(name_of(self), None if body is NO_BODY else body, returns)
+
+    async def give(self: Any, *args: Any, **kwargs: Any) -> Any:
+        body, items = read(args, kwargs)
+        async with self._arpc_remote.stream(name_of(self), body, items, returns) as stream:
+            try:
+                return await stream.recv()
+            except StreamEnded:
+                return None  # as an empty answer of a call is
+            except StreamReset as error:  # it looks like a call, and fails like one
+                raise remote_error(error.message or str(error)) from error
+
+    def generate(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        return _items(self._arpc_remote, name_of(self), *read(args, kwargs), returns)
+
+    made: Any = generate if generates else give if read.items is not None else call
+    made.__name__ = attribute
+    made.__qualname__ = f"{owner}.{attribute}"
+    made.__doc__ = function.__doc__
+    result: Callable[..., Any] = made
+    return result
+
+
+async def _items(remote: Remote, method: str, body: Any, items: Any, returns: Any) -> AsyncIterator[Any]:
+    async with remote.stream(method, body, items, returns) as stream:
+        async for item in stream:
+            yield item
+
+
+class _Arguments:
+    """From the arguments of a method to its body and the iterator of its items."""
+
+    __slots__ = ("_bare", "_names", "_positional", "items")
+
+    def __init__(self, function: Any, hints: dict[str, Any], name: str) -> None:
+        signature = inspect.signature(function)
+        parameters = list(signature.parameters.values())[1:]
+        for parameter in parameters:
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                raise RegistrationError(f"{name} takes *{parameter.name}: name its parameters one by one")
+        iterators = [p.name for p in parameters if (get_origin(hints.get(p.name)) or hints.get(p.name)) in ITERATORS]
+        if len(iterators) > 1:
+            raise RegistrationError(f"{name} takes {len(iterators)} iterators: one stream brings one")
+        self.items = iterators[0] if iterators else None
+        self._names = [parameter.name for parameter in parameters if parameter.name != self.items]
+        by_keyword = any(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters)
+        self._positional = -1 if by_keyword or self.items else len(self._names)
+        self._bare = signature.replace(parameters=parameters)
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        names = self._names
+        items = None
+        if len(args) == self._positional and not kwargs:
             values: Any = args
         else:
-            bound = bare.bind(*args, **kwargs)
+            bound = self._bare.bind(*args, **kwargs)
             bound.apply_defaults()
             values = [bound.arguments[name] for name in names]
-        body = None if not names else values[0] if len(names) == 1 else dict(zip(names, values, strict=True))
-        return await self._arpc_caller(f"{self._arpc_name or owner}.{attribute}", body, returns)
-
-    call.__name__ = attribute
-    call.__qualname__ = f"{owner}.{attribute}"
-    call.__doc__ = function.__doc__
-    return call
+            items = bound.arguments[self.items] if self.items is not None else None
+        if not names:
+            return NO_BODY, items
+        return values[0] if len(names) == 1 else dict(zip(names, values, strict=True)), items

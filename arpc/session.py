@@ -5,143 +5,72 @@ One class serves both sides; only who dialled differs, for the Hello. Pending ca
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Sequence
 from itertools import count
 from typing import Any, Final
 
 from .answers import take_answers
-from .errors import ConnectionClosed, DuplicateRequest, LimitExceeded
+from .errors import OVERLOADED, DuplicateRequest, RemoteProtocolError
+from .flow import Flow, Flows
 from .frame import (
+    CANCEL,
+    COMMAND_MASK,
+    CREDIT,
     FLAG_ASYNC,
     FLAG_ERROR,
+    GOAWAY,
     HEADER,
-    LARGE,
     MAX_METHOD,
     NOTIFY,
     PING,
     PONG,
     REQUEST,
+    RESERVED_META,
+    RESET,
     RESPONSE,
     STREAM,
-    STREAM_EOF,
     STREAM_LOCAL,
     Frame,
-    Splitter,
     encode,
 )
-from .hello import BASE, Capabilities, Capability, decode_hello, encode_hello
-from .hooks import Hooks
+from .handshake import Handshake
+from .hello import Capability
+from .hooks import Hooks, Message, StreamOwner
+from .items import take_items
 from .options import Options
+from .output import BATCH, SMALL
+from .trailer import split_trailer
 
-_next_seq = count(1).__next__
+next_seq = count(1).__next__
 """One counter for the process, never restarted: a Go peer may answer an old connection's request on a new one."""
 
-NONE: Final = Capability(0)
-OFFERED: Final = NONE
-"""The extensions that this implementation switches on when the other side has them, too."""
+_BARE: Final = frozenset({PING, PONG, CANCEL, GOAWAY, RESET, RESET | STREAM_LOCAL, CREDIT, CREDIT | STREAM_LOCAL})
+"""What never has metadata."""
 
-_HELLO: Final = object()
-_GONE: Final = object()
-_REMEMBERED: Final = 1024
-
-SMALL: Final = 4096
-"""Bytes up to which requests and answers are only counted, not measured."""
-
-BATCH: Final = 512
-"""Parts, two of most frames, that may be collected before the owner is asked again to send them."""
-
-_EMPTY_PONG: Final = encode(PONG, 0, 0)
 _pack = HEADER.pack
 
 
-class Session:
+class Session(Handshake):
     """One connection's state. After :attr:`closed` is set nothing goes in or out."""
 
-    __slots__ = (
-        "_flushed_seq",
-        "_hooks",
-        "_last_seq",
-        "_negotiating",
-        "_options",
-        "_pings",
-        "_refused",
-        "_small",
-        "bulky",
-        "capabilities",
-        "closed",
-        "dropped",
-        "held",
-        "initiator",
-        "out",
-        "pending",
-        "remote",
-        "send_limit",
-        "serving",
-        "splitter",
-    )
+    __slots__ = ("flows", "going_away", "pending", "serving")
 
     def __init__(self, hooks: Hooks, options: Options) -> None:
-        self._hooks = hooks
-        self._options = options
-        self.splitter = Splitter(options.max_body)
-        self._negotiating = True
-        self.initiator = False
-        """This side has dialled: it says Hello, and decides by the Pong."""
-        self._pings: deque[Any] | None = None
-        self._refused: dict[int, None] | None = None
-        self._last_seq = 0
-        self._flushed_seq = 0
-        self.out: list[bytes] = []
-        """Frames to send, in order, each in one or two parts; :meth:`take` hands them out."""
-        self.held = 0
-        """Bytes of those of them that were measured: see ``SMALL``."""
-        self.bulky = False
-        """Some of them are large; the owner sets it back when all are sent."""
+        super().__init__(hooks, options)
         self.pending: dict[int, tuple[bytes, Any]] = {}
         """Requests that wait for their answer: seq to method and token."""
         self.serving: dict[int, Any] | None = None
         """Requests of the other side whose handlers are suspended: seq to handler. None when there is none."""
-        self.remote: Capabilities = BASE
-        self.capabilities = NONE
-        self.send_limit = options.max_body
-        self._small = min(SMALL, options.max_body)
-        self.dropped = 0
-        """Frames that were for nobody: late or duplicate responses and pongs, notifies to nothing, stream frames."""
-        self.closed: BaseException | None = None
+        self.flows: Flows | None = None
+        """The streams of this connection, once there was one."""
+        self.going_away: str | None = None
+        """The other side wants no new work, for this reason."""
 
-    # --- the Hello
-
-    @property
-    def ready(self) -> bool:
-        """Whether it is decided how this connection is spoken; until then nothing but the Hello may be sent."""
-        return not self._negotiating
-
-    def dial(self) -> bytes:
-        """The dialling side's first bytes; without extensions there are none and the session is ready."""
-        if not self._options.extensions:
-            self.settle()
-            return b""
-        self.initiator = True
-        self._pings = deque((_HELLO,))
-        return encode(PING, 0, 0, data=self._hello(OFFERED))
-
-    def settle(self) -> None:
-        """Stops waiting for a Hello or its Pong: the base protocol, for good."""
-        if self._negotiating:
-            self._negotiating = False
-            self._hooks.on_ready()
-
-    def _hello(self, flags: Capability) -> bytes:
-        options = self._options
-        return encode_hello(flags, options.stream_window, options.max_body, options.max_streams)
-
-    def _adopt(self, remote: Capabilities) -> None:
-        self.remote = remote
-        self.capabilities = remote.flags & OFFERED
-        if remote.max_body is not None:
-            self.send_limit = remote.max_body
-            self._small = min(SMALL, remote.max_body)
-        self.settle()
+    def make_flows(self) -> Flows:
+        """The streams of this connection."""
+        if self.flows is None:
+            self.flows = Flows(self, self.options.stream_window)
+        return self.flows
 
     # --- sending
 
@@ -149,31 +78,47 @@ class Session:
         """Sends a request and returns its sequence number; its answer comes with ``token``."""
         size = len(method)
         length = size + len(data)
-        if length > self._small:
-            self._check(length)
-        self._last_seq = seq = _next_seq()
+        if length > self.small:
+            self.check(length)
+        self._last_seq = seq = next_seq()
         self.pending[seq] = (method, token)
         head = _pack(length, 0, REQUEST, flag, size, seq) + method
         out = self.out
         if length > SMALL or len(out) > BATCH:
-            self._send(head, data)
+            self.append(head, data)
         else:
             out.append(head)
             out.append(data)
             if len(out) < 5:
-                self._hooks.on_output()
+                self.hooks.on_output()
         return seq
 
-    def notify(self, method: bytes, data: bytes, flag: int = FLAG_ASYNC) -> None:
+    def request_with(self, method: bytes, data: bytes, token: Any, trailer: bytes) -> int:
+        """As :meth:`request`, with metadata."""
+        if not trailer:
+            return self.request(method, data, token)
+        length = len(method) + len(data) + len(trailer)
+        self.check(length)
+        self._last_seq = seq = next_seq()
+        self.pending[seq] = (method, token)
+        self.append(_pack(length, RESERVED_META, REQUEST, 0, len(method), seq) + method, data, trailer)
+        return seq
+
+    def notify(self, method: bytes, data: bytes, flag: int = FLAG_ASYNC, trailer: bytes = b"") -> None:
         """Sends a notify."""
         size = len(method)
-        length = size + len(data)
-        if length > self._small:
-            self._check(length)
-        self._last_seq = seq = _next_seq()
-        self._send(_pack(length, 0, NOTIFY, flag, size, seq) + method, data)
+        length = size + len(data) + len(trailer)
+        if length > self.small:
+            self.check(length)
+        self._last_seq = seq = next_seq()
+        self.append(_pack(length, RESERVED_META if trailer else 0, NOTIFY, flag, size, seq) + method, data, trailer)
 
-    def respond(self, request: Frame, data: bytes) -> None:
+    def open_stream(self, method: bytes, owner: StreamOwner, data: bytes, *, end: bool, trailer: bytes) -> Flow:
+        """Opens a stream: see :meth:`Flows.open`."""
+        self._last_seq = seq = next_seq()
+        return self.make_flows().open(method, owner, seq, data, end=end, trailer=trailer)
+
+    def respond(self, request: Message, data: bytes) -> None:
         """Answers a request: method, sequence number and async flag are echoed (PROTOCOL part 1).
 
         An answer that is too large for the other side becomes an error answer. After the end nothing is sent.
@@ -182,81 +127,73 @@ class Session:
         size = len(method)
         length = size + len(data)
         head = _pack(length, 0, RESPONSE, asked & FLAG_ASYNC, size, seq) + method
-        if length > self._small:
+        if length > self.small:
             if self.closed is not None:
                 return
             if length > self.send_limit:
-                self.respond_error(request, f"the answer is too large: {self._too_large(length)}")
+                self._refuse_answer(request, length)
             else:
-                self._send(head, data)
+                self.append(head, data)
             return
         out = self.out
         out.append(head)
         out.append(data)
         if len(out) < 5:
-            self._hooks.on_output()
+            self.hooks.on_output()
 
-    def respond_error(self, request: Frame, text: str) -> None:
-        """Answers a request with an error; a text that is too long for the other side is cut."""
+    def respond_with(self, request: Message, data: bytes, trailer: bytes) -> None:
+        """As :meth:`respond`, with metadata."""
+        _, asked, _, seq, method, _ = request
+        length = len(method) + len(data) + len(trailer)
+        if self.closed is not None:
+            return
+        if length > self.send_limit:
+            self._refuse_answer(request, length)
+            return
+        head = _pack(length, RESERVED_META, RESPONSE, asked & FLAG_ASYNC, len(method), seq) + method
+        self.append(head, data, trailer)
+
+    def _refuse_answer(self, request: Message, length: int) -> None:
+        self.respond_error(request, f"the answer is too large: {self.too_large(length)}", "resource_exhausted")
+
+    def respond_error(self, request: Message, text: str, code: str | None = None, details: Any = None) -> None:
+        """Answers a request with an error; a text that is too long for the other side is cut, after ``details``.
+
+        ``code`` and ``details`` travel to a peer with META only, and only as far as they have room.
+        """
+        if self.closed is not None:
+            return
         _, asked, _, seq, method, _ = request
         method = method[:MAX_METHOD]
-        room = max(self.send_limit - len(method), 0)
-        if self.closed is None:
-            data = text.encode("utf-8", "replace")[:room]
-            self._send(encode(RESPONSE, FLAG_ERROR | asked & FLAG_ASYNC, seq, method, data))
+        data = text.encode("utf-8", "replace")
+        trailer = self.hooks.write_error(code, details) if self.meta and (code or details is not None) else b""
+        room = self.send_limit - len(method)
+        if details is not None and len(data) + len(trailer) > room:
+            trailer = self.hooks.write_error(code, None)
+        if len(trailer) > room:
+            trailer = b""
+        data = data[: max(room - len(trailer), 0)]
+        reserved = RESERVED_META if trailer else 0
+        flag = FLAG_ERROR | asked & FLAG_ASYNC
+        self.append(encode(RESPONSE, flag, seq, method, data + trailer, reserved))
 
-    def ping(self, token: Any) -> None:
-        """Sends a ping; pongs carry no number and answer pings in order."""
-        if self._pings is None:
-            self._pings = deque()
-        self._pings.append(token)
-        self._send(encode(PING, 0, 0))
+    def refuse(self, request: Message) -> None:
+        """Answers a request unread: not executed, safe to retry."""
+        self.respond_error(request, OVERLOADED, OVERLOADED)
 
-    def forget_ping(self, token: Any) -> None:
-        """Nobody waits for this ping's pong any more; it keeps its place, since pongs carry no number."""
-        if self._pings is not None and token in self._pings:
-            self._pings[self._pings.index(token)] = _GONE
+    def go_away(self, reason: str) -> None:
+        """Tells the other side, if it understands that, to start nothing new here."""
+        if Capability.GOAWAY in self.capabilities:
+            self.append(encode(GOAWAY, 0, 0, b"", reason.encode("utf-8", "replace")[: self.send_limit]))
 
     def forget(self, seq: int) -> None:
         """Drops a pending request, whose answer is now for nobody."""
         self.pending.pop(seq, None)
 
-    def take(self) -> list[bytes]:
-        """Hands out what there is to send, in order: nothing while the Hello is under way."""
-        if self._negotiating:
-            return []
-        out, self.out = self.out, []
-        self.held = 0
-        self._flushed_seq = self._last_seq
-        return out
-
-    def put_back(self, rest: list[bytes]) -> None:
-        """Takes back what could not be sent yet of what :meth:`take` has handed out."""
-        self.out[:0] = rest
-
-    def _send(self, head: bytes, data: bytes = b"") -> None:
-        if self.closed is not None:
-            return
-        out = self.out
-        self.held += len(data)
-        out.append(head)
-        if data:
-            out.append(data)
-            if len(data) > LARGE:
-                self.bulky = True
-        parts = len(out)
-        if parts < 5 or parts > BATCH or self.held > LARGE:
-            self._hooks.on_output()
-
-    def _check(self, length: int) -> None:
-        if self.closed is not None:
-            raise ConnectionClosed("the connection has ended")
-        if length > self.send_limit:
-            raise self._too_large(length)
-
-    def _too_large(self, length: int) -> LimitExceeded:
-        who = "this side sends" if self.remote.max_body is None else "the other side accepts"
-        return LimitExceeded(f"a body of {length} bytes (method included): {who} at most {self.send_limit} (max_body)")
+    def cancel(self, seq: int) -> None:
+        """Drops a pending request, and tells the other side that nobody waits for it any more."""
+        if self.pending.pop(seq, None) is not None and self.can_cancel:
+            self.append(encode(CANCEL, 0, seq))
 
     # --- receiving
 
@@ -265,29 +202,72 @@ class Session:
         """Somebody waits for an answer to what was sent."""
         if self.pending or (self._negotiating and self.initiator):
             return True
-        return any(token is not _HELLO and token is not _GONE for token in self._pings or ())
+        return bool(self._pings) and bool(self.waiting_pings())
 
     def receive(self, data: bytes) -> None:
         """Takes bytes in, in any chunks. :class:`RemoteProtocolError` asks the owner to close the connection."""
-        if self.closed is not None:
+        if self._negotiating:
+            data = self._negotiate(data)
+        if self.closed is not None or not data:
             return
         splitter = self.splitter
-        if self.pending and splitter.idle and not self._negotiating:
-            at, dropped = take_answers(data, splitter.limit, self.pending, self._hooks.resolve)
-            self.dropped += dropped
-            if at:
-                data = data[at:]
-                if not data:
-                    return
-        frames = splitter.feed(data)
-        if self._negotiating and frames:
+        at = 0
+        if splitter.unfinished:
+            frames: list[Frame] = []
+            data, at = splitter.finish(data, frames)
+            if frames:
+                self._serve(frames)
+        if (self.pending or self.flows is not None) and splitter.error is None:
+            at = self._take(data, at)
+            if at == len(data):
+                return
+        frames = splitter.feed(data, at)
+        if frames:
+            self._serve(frames)
+        if splitter.error is not None:
+            raise splitter.error
+
+    def _negotiate(self, data: bytes) -> bytes:
+        """Reads one frame after the other, since each may decide how the next is read; returns what is left then."""
+        splitter = self.splitter
+        at = 0
+        while self._negotiating and at < len(data) and self.closed is None:
+            step = splitter.needs
+            frames = splitter.feed(data[at : at + step])
+            at += step
+            if frames:
+                self._serve(frames)
+            if splitter.error is not None:
+                raise splitter.error
+        return data[at:]
+
+    def _take(self, data: bytes, at: int) -> int:
+        """Hands out what goes the short way, and returns where that ends."""
+        limit = self.splitter.limit
+        flows = self.flows
+        while True:
+            start = at
+            if self.pending:
+                at, dropped = take_answers(data, at, limit, self.pending, self.hooks.resolve)
+                self.dropped += dropped
+            if flows is None or at == len(data):
+                return at
+            at = take_items(data, at, limit, flows)
+            if at == start or at == len(data):
+                return at
+
+    def _serve(self, frames: Sequence[Message]) -> None:
+        if self._negotiating:
             self._decide(frames[0])
-        messages: list[Frame] = []
+        messages: list[Message] = []
         pending = self.pending
-        resolve = self._hooks.resolve
+        resolve = self.hooks.resolve
         try:
             for frame in frames:
-                command, flag, _, seq, method, body = frame
+                command, flag, reserved, seq, method, body = frame
+                if reserved and reserved & RESERVED_META and self.reads_meta and command not in _BARE:
+                    frame = self._with_metadata(frame)
+                    body = frame[5]
                 if command == REQUEST:
                     if self.serving is not None and seq in self.serving:
                         raise DuplicateRequest(seq)
@@ -299,10 +279,13 @@ class Session:
                     else:
                         del pending[seq]
                         if messages:  # what came before an answer is begun before it is seen
-                            self._hooks.on_messages(messages)
+                            self.hooks.on_messages(messages)
                             messages = []
+                        metadata = frame[2] if reserved and frame[2] is not reserved else None
                         if flag & FLAG_ERROR:
-                            self._hooks.on_error(entry[1], body)
+                            self.hooks.on_error(entry[1], body, metadata)
+                        elif metadata is not None:
+                            self.hooks.on_answer(entry[1], body, metadata)
                         else:
                             try:
                                 resolve(entry[1], body)
@@ -310,62 +293,41 @@ class Session:
                                 self.dropped += 1
                 elif command == NOTIFY:
                     messages.append(frame)
+                elif command & COMMAND_MASK == STREAM:
+                    self.make_flows().receive(frame, reserved)
                 elif command == PING:
                     self._on_ping(body)
                 elif command == PONG:
                     self._on_pong(body)
                 else:
-                    self._refuse_stream(frame)
+                    if messages:  # a request is begun, or queued, before it is cancelled
+                        self.hooks.on_messages(messages)
+                        messages = []
+                    self._receive_extension(frame)
         finally:
             if messages:
-                self._hooks.on_messages(messages)
-        if splitter.error is not None:
-            raise splitter.error
+                self.hooks.on_messages(messages)
 
-    def _decide(self, first: Frame) -> None:
-        """The acceptor decides at its first frame, unless that is a Hello; the dialler waits for its Pong."""
-        if not self.initiator and (first[0] != PING or self._hello_of(first[5]) is None):
-            self.settle()
+    def _with_metadata(self, frame: Frame) -> Message:
+        """Takes the trailer off a frame."""
+        command, flag, _, seq, method, body = frame
+        data, value = split_trailer(body)
+        return command, flag, self.hooks.read_metadata(frame, value), seq, method, data
 
-    def _hello_of(self, data: bytes) -> Capabilities | None:
-        return decode_hello(data) if self._options.extensions else None
-
-    def _on_ping(self, data: bytes) -> None:
-        hello = self._hello_of(data)
-        if hello is None:
-            self._send(_EMPTY_PONG)
-            return
-        adopt = self._negotiating and not self.initiator
-        # The Pong enters the queue before anything that on_ready() may cause to be sent.
-        self._send(encode(PONG, 0, 0, data=self._hello(OFFERED if adopt else NONE)))
-        if adopt:
-            self._adopt(hello)
-
-    def _on_pong(self, data: bytes) -> None:
-        if not self._pings:
-            self.dropped += 1
-            return
-        token = self._pings.popleft()
-        if token is not _HELLO:
-            if token is not _GONE:
-                self._hooks.on_pong(token)
-        elif self._negotiating:
-            self._adopt(decode_hello(data) or BASE)
-
-    def _refuse_stream(self, frame: Frame) -> None:
-        """Ends a stream that the other side opens here with an EOF, as PROTOCOL part 1 has it for a peer like Go."""
-        command, _, _, seq, method, _ = frame
-        if not command & STREAM_LOCAL or not 0 < len(method) <= MAX_METHOD:
-            self.dropped += 1
-            return
-        refused = self._refused
-        if refused is None:
-            refused = self._refused = {}
-        if seq not in refused:
-            if len(refused) >= _REMEMBERED:
-                del refused[next(iter(refused))]
-            refused[seq] = None
-            self._send(encode(STREAM | STREAM_EOF, 0, seq, method))
+    def _receive_extension(self, frame: Frame) -> None:
+        command, _, _, seq, method, data = frame
+        bare = command & COMMAND_MASK
+        if method:
+            raise RemoteProtocolError(f"command {bare} has no method, and carries one of {len(method)} bytes")
+        if bare == RESET:
+            self.make_flows().receive_reset(command, seq, data)
+        elif bare == CREDIT:
+            self.make_flows().receive_credit(command, seq, data)
+        elif bare == CANCEL:
+            self.hooks.on_cancel(seq, self.serving.get(seq) if self.serving is not None else None)
+        elif self.going_away is None:
+            self.going_away = data.decode("utf-8", "replace")
+            self.hooks.on_goaway(self.going_away)
 
     # --- handlers that are suspended, and the end
 
@@ -389,9 +351,9 @@ class Session:
         if self.closed is not None:
             return []
         self.closed = cause
-        self._small = -1
+        self.small = -1
         ended = [(token, seq <= self._flushed_seq) for seq, (_, token) in self.pending.items()]
-        ended += [(token, True) for token in self._pings or () if token is not _HELLO and token is not _GONE]
+        ended += [(token, True) for token in self.waiting_pings()]
         self.pending = {}
         self.splitter.clear()
         self._pings = None

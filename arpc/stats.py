@@ -16,4 +16,13 @@ class Stats:
     notifies_dropped: int = 0
     """Notifies that were dropped because too many messages waited."""
     frames_dropped: int = 0
-    """Answers and pongs that nobody waited for, and messages to nothing that want no answer."""
+    """Answers and pongs that nobody waited for, messages to nothing that want no answer, and frames of streams that
+    had ended."""
+    streams: int = 0
+    """Streams that are open now, whoever opened them."""
+    stream_bytes: int = 0
+    """Bytes of items that wait to be taken now, with 64 for each item."""
+    stream_bytes_peak: int = 0
+    """The most that this has been."""
+    streams_overflowed: int = 0
+    """Streams that were ended because a peer without flow control sent faster than they were read."""

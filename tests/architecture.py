@@ -15,11 +15,17 @@ SOURCES = {"arpc": "arpc", "arpc_codecs": "codecs/arpc_codecs", "arpc_middleware
 MAX_LINES = 400
 
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"frame", "hello", "options", "errors", "stats"}),
-    frozenset({"answers", "hooks", "session"}),
-    frozenset({"bodies", "codecs", "middleware", "transport", "context", "handler", "router", "service"}),
-    frozenset("peer endpoint connection gate inbox stalls stream threads keepalive runner wheel".split()),
-    frozenset({"client", "server", "pool", "reconnect", "drain", "transports", "loops", "opening"}),
+    frozenset({"codes", "frame", "hello", "options", "errors", "stats"}),
+    frozenset({"answers", "flow", "handshake", "hooks", "items", "output", "session", "trailer"}),
+    frozenset(
+        "bodies codecs context deadlines handler metadata middleware registered router service streaming"
+        " transport".split()
+    ),
+    frozenset(
+        "acceptor answering caller connection endpoint gate inbox keepalive opener opening outlet peer receiving runner"
+        " sending stalls stream threads wheel".split()
+    ),
+    frozenset({"client", "server", "pool", "reconnect", "drain", "transports", "loops"}),
     frozenset({"pubsub", "registry", "sync", "cli", "testing", "__main__"}),
 )
 """The modules and subpackages of arpc, lowest floor first. What a module may import lies on its floor or below."""

@@ -60,7 +60,13 @@ class MemTransport(asyncio.Transport):
     def _pump(self) -> None:
         """Moves what fits into the other end's pipe."""
         other = self._other
-        if other is None or other._lost:
+        if other is None:
+            return
+        if other._lost:  # nobody takes it any more
+            self._unsent.clear()
+            self._unsent_bytes = 0
+            if self._closing:
+                self._finish(None)
             return
         while self._unsent and other._pipe_bytes < PIPE:
             data = self._unsent.popleft()

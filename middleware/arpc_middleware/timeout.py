@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 from typing import Any
 
+from arpc.codes import Code
 from arpc.context import Context
 from arpc.errors import RpcError
 from arpc.middleware import Next
@@ -18,7 +19,7 @@ class Timeout:
     """Cancels a handler after ``seconds`` (above 0) and answers its caller with an error.
 
     It bounds what suspends: a plain function that blocks the event loop, and the thread of a ``threaded=True`` handler,
-    cannot be stopped.
+    cannot be stopped. Streams, which may last, have timeouts of their own: ``router.stream(..., timeout=)``.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -27,6 +28,8 @@ class Timeout:
         self.seconds = seconds
 
     async def __call__(self, ctx: Context, call_next: Next) -> Any:
+        if ctx.kind == "stream":
+            return await call_next(ctx)
         scope = asyncio.timeout(None)
         try:
             async with scope:
@@ -38,4 +41,4 @@ class Timeout:
         except TimeoutError:
             if not scope.expired():
                 raise  # the handler's own
-            raise RpcError(f"{ctx.method} took longer than {self.seconds:g} s", code="deadline_exceeded") from None
+            raise RpcError(f"{ctx.method} took longer than {self.seconds:g} s", Code.DEADLINE_EXCEEDED) from None

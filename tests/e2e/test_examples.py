@@ -15,10 +15,24 @@ SECONDS = 30
 PRINTS = {
     "callbacks": ["the server asked for 0"],
     "codecs_msgpack": ["small cat"],
+    "deadlines": [
+        "the page was late",
+        "late: a deadline",
+        "late: cancelled",
+        "unwanted: no deadline",
+        "unwanted: cancelled",
+    ],
     "errors": ["RemoteError: Ann has not that much", "$.cents", "MethodNotFound", "CallTimeout", "ConnectionClosed"],
     "hello": ["2 x flat white with oat milk"],
     "notify_fanout": ["5 readers have read all of it, in order"],
     "services": ["the total is 1090 cents", "on the bill: espresso, cake, cake, water"],
+    "streams": [
+        "read 1; no more than the window was made meanwhile: True",
+        "left after 100; still open: 0",
+        "uploaded 50000 bytes",
+        "words: ['one', 'two', 'three']",
+        "the printer has 2 sheets\nprinted first\nprinted second\nthe printer: no paper for third",
+    ],
     "threaded": ["a key of 32 bytes, after progress [1, 2, 3, 4]", "answered another call"],
 }
 """What each prints, among other things. The demo has tests of its own."""

@@ -13,7 +13,7 @@ from tests.interop.go_process import GoProcess
 from tests.interop.python_service import PythonService
 from tests.tools import require_tool
 
-pytest.register_assert_rewrite("tests.interop.conformance")
+pytest.register_assert_rewrite("tests.interop.conformance", "tests.interop.stream_conformance")
 
 SOURCES = Path(__file__).parent / "go"
 BUILD_PATIENCE = 240.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,10 +27,23 @@ class Seen(NamedTuple):
     body: Any
 
 
+@dataclass
+class Order:
+    """The first item of ``/stream/make``: how many items the other side wants, and how large."""
+
+    count: int
+    size: int
+
+
 def pattern(size: int) -> bytes:
     """The body of ``size`` bytes that both languages make on their own."""
     period = bytes(range(251))
     return (period * (size // len(period) + 1))[:size]
+
+
+def numbered(number: int, size: int) -> bytes:
+    """An item of ``size`` bytes, at least 8, that both languages make on their own."""
+    return f"{number:08}".encode() + pattern(size - 8)
 
 
 class PythonService:
@@ -52,6 +66,8 @@ class PythonService:
         self._add_errors(router)
         self._add_waiting(router)
         self._add_calls_back(router)
+        self._add_streams(router)
+        self._add_ends_of_streams(router)
         return router
 
     def _record(self, ctx: arpc.Context, body: Any) -> None:
@@ -150,3 +166,62 @@ class PythonService:
         async def countdown(n: int, ctx: arpc.Context) -> list[str]:
             deeper = await ctx.peer.call("/countdown", n - 1, returns=list[str]) if n else []
             return [f"py {n}", *deeper]
+
+    def _add_streams(self, router: arpc.Router) -> None:
+        @router.handle("/stream/echo")
+        async def echo(items: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            async for item in items:
+                yield item
+
+        @router.handle("/stream/text")
+        async def text(items: AsyncIterator[str], ctx: arpc.Context) -> AsyncIterator[str]:
+            async for item in items:
+                self._record(ctx, item)
+                yield f"{item}, said Python"
+
+        @router.handle("/stream/person")
+        async def person(items: AsyncIterator[Person]) -> AsyncIterator[Person]:
+            async for one in items:
+                yield Person(one.name, one.age + 1)
+
+        @router.handle("/stream/make")
+        async def make(order: Order, ctx: arpc.Context) -> AsyncIterator[bytes]:
+            self._record(ctx, order)
+            for number in range(order.count):
+                yield numbered(number, order.size)
+
+        @router.handle("/stream/sum")
+        async def sum_up(items: AsyncIterator[int]) -> int:
+            return sum([item async for item in items])
+
+        @router.stream("/stream/greet")
+        async def greet(stream: arpc.Stream[bytes, str]) -> None:
+            await stream.send("welcome")
+
+    def _add_ends_of_streams(self, router: arpc.Router) -> None:
+        async def keep(stream: arpc.Stream[str, str], ctx: arpc.Context) -> None:
+            async for item in stream:
+                self._record(ctx, item)
+            self._record(ctx, None)
+
+        @router.stream("/stream/hush")
+        async def hush(stream: arpc.Stream[str, str], ctx: arpc.Context) -> None:
+            await stream.end()
+            await keep(stream, ctx)
+
+        @router.stream("/stream/last")
+        async def last(stream: arpc.Stream[str, str], ctx: arpc.Context) -> None:
+            await stream.send("the last")
+            await stream.end()
+            await keep(stream, ctx)
+
+        @router.stream("/stream/returns")
+        async def returns(stream: arpc.Stream[str, str], ctx: arpc.Context) -> None:
+            self._record(ctx, await stream.recv())
+            await stream.send("that is all")
+
+        @router.stream("/stream/raises")
+        async def raises(stream: arpc.Stream[str, str], ctx: arpc.Context) -> None:
+            self._record(ctx, await stream.recv())
+            await stream.send("that is all")
+            raise arpc.RpcError("of no use to Go")

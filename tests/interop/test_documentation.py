@@ -102,3 +102,11 @@ def test_a_go_server_and_a_python_client(page: Programs) -> None:
     expected = promised(client, "print", "#")
     assert len(expected) == 3
     assert printed(page.python(client)) == expected
+
+
+def test_streams_of_a_go_server_and_a_python_client(page: Programs) -> None:
+    server, client = blocks("go")[2], blocks("python")[3]
+    page.serve(page.go(server))
+    expected = promised(client, "print", "#")
+    assert len(expected) == 3
+    assert printed(page.python(client)) == expected

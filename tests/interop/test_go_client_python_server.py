@@ -12,7 +12,8 @@ import arpc
 from tests.interop.conformance import GoCallsPython, PythonCallsGo, Result, RunScenario, result_of, until_held
 from tests.interop.conftest import StartGo
 from tests.interop.go_process import PATIENCE, GoProcess
-from tests.interop.python_service import PythonService
+from tests.interop.python_service import Order, PythonService
+from tests.interop.stream_conformance import GoOpensStreams, PythonOpensStreams
 from tests.tools import eventually
 
 
@@ -63,6 +64,14 @@ class TestPythonServerCallsGoClient(PythonCallsGo):
     pass
 
 
+class TestGoClientOpensStreams(GoOpensStreams):
+    pass
+
+
+class TestPythonServerOpensStreams(PythonOpensStreams):
+    pass
+
+
 async def test_all_scenarios_on_one_connection(start_go: StartGo, server: arpc.Server, service: PythonService) -> None:
     go = start_go("client", server.address, "all")
     results: dict[str, Result] = {}
@@ -92,6 +101,15 @@ async def test_go_client_that_says_nothing_is_called(start_go: StartGo, service:
         assert peer.remote_capabilities == arpc.Capabilities()
 
 
+async def test_a_stream_to_a_go_client_that_says_nothing(start_go: StartGo, service: PythonService) -> None:
+    async with arpc.serve("tcp://127.0.0.1:0", service.router, hello_timeout=0.1) as server:
+        start_go("-silent", "client", server.address)
+        await eventually(lambda: server.peers, within=PATIENCE)
+        (peer,) = server.peers
+        async with peer.stream("/stream/text", "first", returns=str) as stream:
+            assert [item async for item in stream] == ["first, said Go"]
+
+
 async def test_the_server_sends_go_no_hello(peer: arpc.Peer) -> None:
     frame = bytes.fromhex(await peer.call("/first_frame", returns=str))
     assert (frame[5], frame[16:]) == (1, b"/first_frame")
@@ -106,6 +124,55 @@ async def test_stopping_ends_the_calls_of_go(start_go: StartGo, server: arpc.Ser
     result = result_of(await go.line())
     assert (result.value, result.error) == ("client reconnecting", "")
     assert time.monotonic() - start < 5
+
+
+async def test_stopping_ends_streams(peer: arpc.Peer, server: arpc.Server, service: PythonService) -> None:
+    ends: list[str] = []
+    begun = asyncio.Event()
+
+    @service.router.stream("/stream/take")
+    async def take(stream: arpc.Stream[bytes, bytes]) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ends.append("cancelled")
+            raise
+
+    await peer.call("/stream/push", Order(10, 100))
+    await asyncio.wait_for(begun.wait(), 10)
+    async with peer.open_stream("/stream/echo", returns=bytes) as stream:
+        await asyncio.wait_for(server.stop(), 10)
+        with pytest.raises(arpc.ConnectionClosed):
+            await stream.recv(timeout=10)
+        with pytest.raises(arpc.ConnectionClosed):
+            await stream.send(b"x")
+    assert ends == ["cancelled"]
+
+
+async def test_client_killed_while_streams_are_open(go: GoProcess, peer: arpc.Peer, service: PythonService) -> None:
+    ends: list[BaseException] = []
+
+    @service.router.stream("/stream/take")
+    async def take(stream: arpc.Stream[bytes, bytes]) -> None:
+        try:
+            async for _ in stream:
+                pass
+        except arpc.ArpcError as error:
+            ends.append(error)
+
+    streams = [await peer.open_stream("/stream/echo", returns=bytes) for _ in range(10)]
+    await peer.call("/stream/push", Order(10_000_000, 1000))
+    await eventually(lambda: peer.stats.streams == 11)
+    go.process.kill()
+    async with asyncio.timeout(10):
+        seen = await asyncio.gather(*(stream.recv() for stream in streams), return_exceptions=True)
+        await peer.wait_closed()
+    assert [type(end) for end in seen] == [arpc.ConnectionClosed] * 10
+    await eventually(lambda: ends)
+    assert [type(end) for end in ends] == [arpc.ConnectionClosed]
+    for stream in streams:
+        await stream.close()
 
 
 async def test_go_reconnects_after_its_connection_was_closed(run: RunScenario) -> None:

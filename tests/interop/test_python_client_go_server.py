@@ -17,6 +17,7 @@ from tests.interop.conformance import GoCallsPython, PythonCallsGo, Result, RunS
 from tests.interop.conftest import StartGo
 from tests.interop.go_process import PATIENCE, GoProcess
 from tests.interop.python_service import PythonService
+from tests.interop.stream_conformance import GoOpensStreams, PythonOpensStreams
 from tests.tools import eventually
 
 BATCHING = pytest.mark.parametrize("go", ["0", "65536"], ids=["go-default", "go-batching"], indirect=True)
@@ -60,6 +61,16 @@ class TestPythonClientCallsGoServer(PythonCallsGo):
 
 @BATCHING
 class TestGoServerCallsPythonClient(GoCallsPython):
+    pass
+
+
+@BATCHING
+class TestGoServerOpensStreams(GoOpensStreams):
+    pass
+
+
+@BATCHING
+class TestPythonClientOpensStreams(PythonOpensStreams):
     pass
 
 

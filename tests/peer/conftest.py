@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import pytest
 
@@ -15,6 +16,7 @@ import arpc
 from arpc import endpoint as endpoints
 from arpc.codecs import Codec
 from arpc.connection import Connection
+from arpc.deadlines import bounded
 from arpc.endpoint import Endpoint
 from arpc.options import OptionKeywords
 from arpc.wheel import wheel_of
@@ -65,6 +67,101 @@ class Connect(Protocol):
         server_options: OptionKeywords | None = None,
         client_options: OptionKeywords | None = None,
     ) -> Awaitable[Link]: ...
+
+
+class Ends:
+    """One stream, both of whose ends the test holds; see :class:`Pair`."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.finish: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """The handler ends as this does."""
+        self.cancelled = 0
+        """So often the handler was cancelled, and went on."""
+        self.near: arpc.Stream[Any, Any]
+        """Of the side that opened it."""
+        self.far: arpc.Stream[Any, Any]
+        """Of the side that serves it."""
+
+    async def serve(self, stream: arpc.Stream[Any, Any]) -> None:
+        self.far = stream
+        while not self.finish.done():
+            try:
+                await asyncio.shield(self.finish)
+            except asyncio.CancelledError:
+                self.cancelled += 1
+        self.finish.result()
+
+    def both(self) -> tuple[arpc.Stream[Any, Any], arpc.Stream[Any, Any]]:
+        return self.near, self.far
+
+    def gone(self) -> bool:
+        """Both sides have forgotten it."""
+        return not any(peer.stats.streams for peer in self.link.both)
+
+    async def close(self) -> None:
+        if not self.finish.done():
+            self.finish.set_result(None)
+        await self.near.close()
+
+
+class Pair(Protocol):
+    """Connects two peers and opens a stream, of bytes both ways; the side ``opener`` opens it."""
+
+    def __call__(
+        self,
+        opener: str = "client",
+        *,
+        scheme: str = "mem",
+        link: Link | None = None,
+        options: OptionKeywords | None = None,
+        server_options: OptionKeywords | None = None,
+        client_options: OptionKeywords | None = None,
+        **opening: Any,
+    ) -> Awaitable[Ends]: ...
+
+
+@pytest.fixture
+async def pair(connect: Connect) -> AsyncIterator[Pair]:
+    made: list[Ends] = []
+    next_one: list[Ends] = []
+    router = arpc.Router()
+
+    @router.stream("/pair")
+    async def serve(stream: arpc.Stream[bytes, bytes]) -> None:
+        await next_one.pop().serve(stream)
+
+    async def pair(
+        opener: str = "client",
+        *,
+        scheme: str = "mem",
+        link: Link | None = None,
+        options: OptionKeywords | None = None,
+        server_options: OptionKeywords | None = None,
+        client_options: OptionKeywords | None = None,
+        **opening: Any,
+    ) -> Ends:
+        if link is None:
+            link = await connect(
+                router,
+                router,
+                scheme=scheme,
+                options=options,
+                server_options=server_options,
+                client_options=client_options,
+            )
+        ends = Ends(link)
+        next_one.append(ends)
+        peer = link.client if opener == "client" else link.peer
+        given: dict[str, Any] = {"returns": bytes, "sends": bytes, **opening}
+        ends.near = await peer.open_stream("/pair", **given)
+        await eventually(lambda: hasattr(ends, "far"))
+        made.append(ends)
+        return ends
+
+    yield pair
+    for ends in made:
+        await ends.close()
 
 
 @pytest.fixture
@@ -121,8 +218,16 @@ async def connect(dial: Dial) -> AsyncIterator[Connect]:
 
 
 @pytest.fixture(autouse=True)
-async def nothing_left() -> AsyncIterator[None]:
-    """Fails a test after which a call, a handler or a timeout is left, with its connections closed or still open."""
+async def nothing_left(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """Fails a test after which a call, a stream, a handler or a timeout is left, with connections closed or open."""
+    begin = arpc.Stream.begin
+
+    def noting(stream: arpc.Stream[Any, Any], *args: Any, **options: Any) -> None:
+        begin(stream, *args, **options)
+        if stream._limit is not None or stream._idle is not None:
+            timed.add(stream)
+
+    monkeypatch.setattr(arpc.Stream, "begin", noting)
     yield
     with suppress(AssertionError):
         await eventually(lambda: not list(remains()), within=1.0)
@@ -153,6 +258,15 @@ def unfinished() -> Iterator[str]:
     slots = [*wheel.slots.values(), *(slot for _, _, slot in wheel._closed)]
     if live := sum(not future.done() for slot in slots for future in slot):
         yield f"the wheel holds {live} futures"
+    if bounded:
+        yield f"{len(bounded)} handlers have a deadline"
+    for stream in list(timed):
+        if stream.peer.loop is asyncio.get_running_loop() and (stream._limit is not None or stream._idle is not None):
+            yield f"{stream!r}: a timer"
+
+
+timed: WeakSet[arpc.Stream[Any, Any]] = WeakSet()
+"""Streams that were begun with a timer."""
 
 
 def _unfinished(connection: Connection) -> Iterator[str]:
@@ -163,6 +277,13 @@ def _unfinished(connection: Connection) -> Iterator[str]:
     inbox = connection.inbox
     if inbox is not None:
         yield f"{connection.peer!r}: {inbox.waiting} messages wait, {len(inbox.suspended)} handlers run"
+    if connection.acceptor is not None:
+        yield f"{connection.peer!r}: {len(connection.acceptor.tasks)} handlers of streams run"
+    flows = connection.session.flows
+    if flows is not None and (len(flows) or flows.queued):
+        yield f"{connection.peer!r}: {len(flows)} streams, {flows.queued} bytes of their items"
+    if connection.holds:
+        yield f"{connection.peer!r}: reading is paused ({connection.holds})"
 
 
 def of_this_loop() -> list[Endpoint]:

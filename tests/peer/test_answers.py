@@ -180,7 +180,7 @@ async def test_what_a_handler_raises_stays_here(connect: Connect, logged: Log, s
     with pytest.raises(arpc.RemoteError) as caught:
         await link.client.call("/wrong")
     assert caught.value.message == str(caught.value) == "internal error"
-    assert (caught.value.code, caught.value.details) == (None, None)
+    assert (caught.value.code, caught.value.details) == (arpc.Code.INTERNAL, None)
     text = logged()
     assert "handler /wrong failed" in text
     assert "Traceback" in text
@@ -217,6 +217,7 @@ async def test_an_rpc_error_arrives_with_its_text(connect: Connect, logged: Log,
         with pytest.raises(arpc.RemoteError) as caught:
             await link.client.call("/refuse", why)
         assert caught.value.message == why
+        assert (caught.value.code, caught.value.details) == ("denied", {"a": 1})
         assert not isinstance(caught.value, arpc.MethodNotFound)
     assert logged() == ""
 

@@ -138,14 +138,21 @@ async def test_handlers_that_never_end_are_cancelled_with_their_connection(targe
     await eventually(lambda: sorted(target.cancelled) == ["1", "2", "3", "4"])  # the others never began
 
 
-async def test_a_caller_that_gives_up_on_a_handler_that_never_ends(target: Target) -> None:
-    async with arpc.connect(target.server.address) as client:
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_caller_that_gives_up_on_a_handler_that_never_ends(target: Target, told: bool) -> None:
+    """Told, the other side cancels it; else it goes on until its connection ends."""
+    async with arpc.connect(target.server.address, extensions=told) as client:
         with pytest.raises(arpc.CallTimeout):
             await client.call("/hang", b"1", timeout=0.02)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.02):
                 await client.call("/hang", b"2", timeout=None)
         assert await client.call("/echo", b"lives", returns=bytes) == b"lives"
+        if told:
+            await eventually(lambda: sorted(target.cancelled) == ["1", "2"])
+        else:
+            assert target.cancelled == []
+    await eventually(lambda: sorted(target.cancelled) == ["1", "2"])
 
 
 async def test_a_handler_that_outlives_its_connection_answers_nobody(target: Target) -> None:

@@ -107,7 +107,7 @@ async def test_after_a_timeout_the_connection_lives_and_the_late_answer_is_dropp
     connect: Connect, scheme: str
 ) -> None:
     router, answer = silent()
-    link = await connect(router, scheme=scheme)
+    link = await connect(router, scheme=scheme, server_options={"extensions": False})  # it cannot be told
     with pytest.raises(TimeoutError):
         await link.client.call("/silent", timeout=0.02)
     assert link.client.stats.frames_dropped == 0
@@ -131,9 +131,11 @@ async def test_a_ping_is_bounded_too(connect: Connect) -> None:
     assert await link.client.call("/echo", b"1", returns=bytes) == b"1"
 
 
-async def test_cancelling_a_call_cancels_nothing_else(connect: Connect) -> None:
+@pytest.mark.parametrize("told", [True, False])
+async def test_cancelling_a_call_cancels_nothing_else(connect: Connect, told: bool) -> None:
+    """The other side is told to cancel its handler, or, if it cannot be, sends an answer for nobody."""
     router, answer = silent()
-    link = await connect(router)
+    link = await connect(router, server_options={"extensions": told})
     call = asyncio.ensure_future(link.client.call("/silent", timeout=None))
     other = asyncio.ensure_future(link.client.call("/silent", returns=str))
     await eventually(lambda: len(link.peer._connection.session.serving or ()) == 2)
@@ -141,9 +143,12 @@ async def test_cancelling_a_call_cancels_nothing_else(connect: Connect) -> None:
     with pytest.raises(asyncio.CancelledError):
         await call
     assert len(link.client._connection.session.pending) == 1
+    if told:
+        await eventually(lambda: len(link.peer._connection.session.serving or ()) == 1)
     answer.set()
     assert await other == "late"
-    await eventually(lambda: link.client.stats.frames_dropped == 1)
+    await link.client.ping()
+    assert link.client.stats.frames_dropped == (0 if told else 1)
 
 
 async def test_a_call_that_is_cancelled_before_it_starts_sends_nothing(connect: Connect) -> None:

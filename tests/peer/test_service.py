@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -201,7 +201,7 @@ async def test_the_timeout_is_each_calls(connect: Connect) -> None:
             await never.wait()
             return "ended"
 
-    link = await connect(serving(Slow()))
+    link = await connect(serving(Slow()), options={"extensions": False})  # the other side knows of no deadline
     with pytest.raises(arpc.CallTimeout, match=r"Slow.wait has not answered within 0.01 s"):
         await link.client.service(Slow, timeout=0.01).wait()
     with pytest.raises(ValueError, match="timeout"):
@@ -305,12 +305,23 @@ async def test_what_rpc_refuses_to_mark() -> None:
 
     def plain(self: object) -> None: ...
 
+    def generator(self: object) -> Iterator[int]:
+        yield 1
+
+    for wrong in (plain, generator, 5, Greeter):
+        with pytest.raises(arpc.RegistrationError, match=r"@arpc\.rpc"):
+            mark(wrong)
+
+
+async def test_rpc_marks_what_yields_items() -> None:
     async def stream(self: object) -> AsyncIterator[int]:
         yield 1
 
-    for wrong in (plain, stream, 5, Greeter):
-        with pytest.raises(arpc.RegistrationError, match=r"@arpc\.rpc"):
-            mark(wrong)
+    def interface(self: object) -> AsyncIterator[int]:
+        raise NotImplementedError
+
+    for function in (stream, interface):
+        assert arpc.rpc(function) is function
 
 
 async def test_what_register_refuses() -> None:

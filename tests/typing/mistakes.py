@@ -51,6 +51,22 @@ async def wrong_types(peer: arpc.Peer) -> None:
     del number, text
 
 
+async def wrong_streams(peer: arpc.Peer) -> None:
+    peer.open_stream("/chat", returns=str).send("too early")  # error
+    with peer.open_stream("/chat", returns=str):  # error
+        pass
+    async with peer.open_stream("/chat", returns=str, sends=str) as stream:
+        stream.send("forgotten")  # error
+        await stream.send(5)  # error
+        number: int = await stream.recv()  # error
+        for line in stream:  # error
+            del line
+        await stream.recv(5, 6)  # error
+    peer.stream("/ticks", returns=int, time=5)  # error
+    await peer.call("/greet", metadata=5)  # error
+    del number
+
+
 def not_async(peer: arpc.Peer) -> None:
     answer: bytes = arpc.run(peer.call("/greet", returns=str))  # error
     del answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict, assert_type
 
@@ -142,6 +142,74 @@ async def calls(peer: arpc.Peer) -> None:
     assert_type(peer.stats, arpc.Stats)
     await peer.close()
     await peer.wait_closed()
+
+
+# Streams, metadata, deadlines.
+
+
+@router.stream("/chat", idle_timeout=60)
+async def chat(stream: arpc.Stream[Person, str], ctx: arpc.Context) -> None:
+    async for person in stream:
+        assert_type(person, Person)
+        await stream.send(person.name)
+    assert_type(ctx.deadline, float | None)
+    assert_type(ctx.remaining(), float | None)
+    assert_type(ctx.metadata, Mapping[str, Any])
+    ctx.answer_metadata["rows"] = 5
+
+
+@router.handle("/ticks")
+async def ticks(count: int) -> AsyncIterator[int]:
+    for tick in range(count):
+        yield tick
+
+
+@router.handle("/total")
+async def total(numbers: AsyncIterator[int]) -> int:
+    return sum([number async for number in numbers])
+
+
+chatting: Callable[[arpc.Stream[Person, str], arpc.Context], Coroutine[Any, Any, None]] = chat
+ticking: Callable[[int], AsyncIterator[int]] = ticks
+
+
+class Numbers(ABC):
+    @arpc.rpc
+    @abstractmethod
+    def count(self, to: int) -> AsyncIterator[int]: ...
+
+    @arpc.rpc
+    async def total(self, numbers: AsyncIterator[int]) -> int:
+        return sum([number async for number in numbers])
+
+
+async def streams(peer: arpc.Peer) -> None:
+    async with peer.open_stream("/chat", returns=str, sends=Person) as stream:
+        assert_type(stream, arpc.Stream[str, Person])
+        await stream.send(Person("Ann"))
+        stream.try_send(Person("Bob"))
+        await stream.end()
+        assert_type(await stream.recv(timeout=5), str)
+        async for line in stream:
+            assert_type(line, str)
+        assert_type(stream.id, int)
+        assert_type(stream.peer, arpc.Peer)
+        assert_type(stream.closed, bool)
+        await stream.reset("no more")
+    opened = await peer.open_stream("/chat", timeout=5, idle_timeout=None, metadata={"user": "Ann"})
+    assert_type(opened, arpc.Stream[Any, Any])
+    async with peer.stream("/ticks", 5, returns=int, timeout=5) as answers:
+        async for tick in answers:
+            assert_type(tick, int)
+    async with peer.stream("/total", items=[1, 2], returns=int) as fed:
+        assert_type(await fed.recv(), int)
+    numbers = peer.service(Numbers, metadata={"user": "Ann"})
+    async for number in numbers.count(5):
+        assert_type(number, int)
+    assert_type(await numbers.total(numbers.count(5)), int)
+    said: dict[str, Any] = {}
+    assert_type(await peer.call("/greet", returns=str, metadata={"user": "Ann"}, answer_metadata=said), str)
+    await peer.notify("/greet", metadata={"user": "Ann"})
 
 
 # Servers and clients.

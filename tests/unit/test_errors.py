@@ -70,6 +70,20 @@ def test_what_an_error_answer_becomes() -> None:
         error = errors.remote_error(text)
         assert type(error) is arpc.RemoteError
         assert (error.message, error.code, error.details) == (text, code, None)
+    error = errors.remote_error("text", "mine", [1])
+    assert isinstance(error, arpc.RemoteError)
+    assert (error.message, error.code, error.details) == ("text", "mine", [1])
+
+
+def test_a_deadline_that_was_over_there_is_a_timeout_here() -> None:
+    assert type(errors.remote_error("the deadline is over", "deadline_exceeded")) is arpc.CallTimeout
+    for text, code in (("the deadline is over", None), ("too late", "deadline_exceeded")):
+        assert type(errors.remote_error(text, code)) is arpc.RemoteError
+
+
+def test_a_reset_says_what_the_other_side_said() -> None:
+    assert (str(arpc.StreamReset("why")), arpc.StreamReset("why").message) == ("why", "why")
+    assert (str(arpc.StreamReset("")), arpc.StreamReset("").message) == ("the other side has left the stream", "")
 
 
 @pytest.mark.parametrize(
@@ -81,6 +95,9 @@ def test_what_an_error_answer_becomes() -> None:
         arpc.RpcError("text", "denied", [1]),
         arpc.CallTimeout("late"),
         arpc.DecodeError("wrong"),
+        arpc.StreamReset("why"),
+        arpc.StreamReset(""),
+        arpc.StreamEnded("over"),
     ],
     ids=lambda error: type(error).__name__,
 )

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from arpc import Context, RegistrationError, RpcError
+from arpc import Context, RegistrationError, Router, RpcError
 from arpc.codecs import RawCodec
 from arpc.handler import ASYNC, INLINE, ORDERED, Handler, MissingHandler
+from arpc.streaming import StreamingHandler
 from tests.unit.handling import JSON, Counter, LaterCounter, in_thread, run
 
 
@@ -93,12 +94,9 @@ REFUSED: list[tuple[Any, str]] = [
     (takes_context_by_position, "positional-only"),
     (takes_body_by_position_and_context_by_name, "positional-only"),
     (generator, "is a generator; a handler returns its one answer"),
-    (async_generator, "is a generator"),
     (partial(generator, 1), "is a generator"),
-    (partial(async_generator), "is a generator"),
     (Generator(), "is a generator"),
-    (AsyncCounter(), "is a generator"),
-    (returns_iterator, "returns an async iterator; a handler returns its one answer"),
+    (returns_iterator, "returns an async iterator; yield the items, and it serves a stream of them"),
     (returns_generator, "returns an async iterator"),
     (takes_unknown, "has annotations that cannot be evaluated: name 'Nobody' is not defined"),
     (returns_unknown, "has annotations that cannot be evaluated: name 'Nobody' is not defined"),
@@ -111,6 +109,18 @@ REFUSED: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(("function", "why"), REFUSED, ids=[getattr(f, "__name__", repr(f)[:20]) for f, _ in REFUSED])
 def test_what_cannot_be_a_handler_is_told_so(function: Any, why: str) -> None:
     with pytest.raises(RegistrationError, match=rf"^handler '/it' \(.+\) .*{why}"):
+        Handler("/it", function)
+
+
+@pytest.mark.parametrize("function", [async_generator, partial(async_generator), AsyncCounter()])
+def test_an_async_generator_serves_streams(function: Any) -> None:
+    """A router sees what it is; it never answers a call."""
+    router = Router()
+    router.handle("/it")(function)
+    served = router.handlers()["/it"]
+    assert isinstance(served, StreamingHandler)
+    assert served.generates
+    with pytest.raises(RegistrationError, match=r"^handler '/it' \(.+\) returns an async iterator; yield the items"):
         Handler("/it", function)
 
 

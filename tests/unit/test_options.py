@@ -12,9 +12,18 @@ import arpc
 from arpc.options import Event, OptionKeywords, Options, make_options
 
 NAMES = [field.name for field in fields(Options)]
-SECONDS = ["timeout", "connect_timeout", "hello_timeout", "stall_timeout", "send_timeout", "notify_grace"]
-FLAGS = ["extensions", "reuse_port"]
-COUNTS = [name for name in NAMES if name not in [*SECONDS, *FLAGS, "on_event"]]
+SECONDS = [
+    "timeout",
+    "connect_timeout",
+    "hello_timeout",
+    "stream_idle_timeout",
+    "stall_timeout",
+    "send_timeout",
+    "notify_grace",
+]
+FLAGS = ["extensions", "metadata_appender", "reuse_port"]
+CHOICES = ["capabilities", "overflow", "on_event"]
+COUNTS = [name for name in NAMES if name not in [*SECONDS, *FLAGS, *CHOICES]]
 
 
 def make(**options: Any) -> Options:
@@ -40,6 +49,11 @@ def test_the_defaults_that_are_promised() -> None:
     assert options.extensions is True
     assert options.max_body == 64 * 1024 * 1024 - 16
     assert options.max_inflight == 1024
+    assert options.capabilities == sum(arpc.Capability) == 31
+    assert options.overflow == "pause"
+    assert options.metadata_appender is False
+    assert options.stream_idle_timeout is None
+    assert options.stream_window == 256 * 1024
     assert options == make_options({})
 
 
@@ -76,7 +90,7 @@ def test_seconds_may_have_fractions(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_none_and_zero_only_where_they_mean_something(name: str) -> None:
-    if name in ("timeout", "connect_timeout", "on_event"):
+    if name in ("timeout", "connect_timeout", "stream_idle_timeout", "on_event"):
         assert getattr(make(**{name: None}), name) is None
     else:
         with pytest.raises(ValueError, match=f"^{name} is "):
@@ -95,17 +109,52 @@ def test_a_flag_is_true_or_false(name: str) -> None:
             make(**{name: wrong})
 
 
-@pytest.mark.parametrize("name", ["max_body", "max_streams", "stream_window"])
+@pytest.mark.parametrize("name", ["max_body", "max_streams"])
 def test_what_travels_as_32_bits(name: str) -> None:
     assert getattr(make(**{name: 2**32 - 1}), name) == 2**32 - 1
     with pytest.raises(ValueError, match=f"^{name} travels as 32 bits and cannot be {2**32}"):
         make(**{name: 2**32})
 
 
+def test_a_window_is_at_most_what_credit_may_be() -> None:
+    assert make(stream_window=2**31).stream_window == 2**31
+    with pytest.raises(ValueError, match=f"^stream_window is at most {2**31}, not {2**31 + 1}"):
+        make(stream_window=2**31 + 1)
+
+
+def test_an_item_may_be_larger_than_32_bits_can_tell() -> None:
+    """It is this side's own limit, which does not travel."""
+    assert make(max_item=2**32).max_item == 2**32
+
+
+def test_capabilities_are_capabilities() -> None:
+    for flags in (arpc.Capability(0), arpc.Capability.META, arpc.Capability.CANCEL | arpc.Capability.CREDIT):
+        assert make(capabilities=flags).capabilities is flags
+    no_capabilities: list[Any] = [0, 31, "META", True, [arpc.Capability.META]]
+    for wrong in no_capabilities:
+        with pytest.raises(
+            ValueError, match=r"^capabilities is made of arpc\.Capability, such as Capability\.META, not "
+        ):
+            make(capabilities=wrong)
+
+
+def test_overflow_is_one_of_two() -> None:
+    for value in ("pause", "reset"):
+        assert make(overflow=value).overflow == value
+    for wrong in ("", "Pause", "drop", 1, True):
+        with pytest.raises(ValueError, match=r'^overflow is "pause" or "reset", not '):
+            make(overflow=wrong)
+
+
 def test_on_event_is_called() -> None:
     assert make(on_event=print).on_event is print
     with pytest.raises(ValueError, match="on_event is called with each event, and cannot be 5"):
         make(on_event=5)
+
+    async def later(event: Event) -> None: ...
+
+    with pytest.raises(ValueError, match="on_event is called, not awaited: make it a plain def"):
+        make(on_event=later)
 
 
 def test_an_unknown_option_is_named() -> None:
@@ -130,7 +179,7 @@ def test_an_event_says_what_happened() -> None:
     assert arpc.Event is Event
 
 
-@pytest.mark.parametrize("name", ["timeout", "connect_timeout", "hello_timeout", "stall_timeout", "notify_grace"])
+@pytest.mark.parametrize("name", SECONDS)
 @pytest.mark.parametrize("seconds", [float("inf"), 10**400])
 def test_a_time_that_no_clock_can_hold_is_refused(name: str, seconds: float) -> None:
     keywords: Any = {name: seconds}

@@ -8,7 +8,11 @@ from typing import Any, Protocol, Unpack
 
 import pytest
 
-from arpc.frame import FLAG_ERROR, PING, Frame, Splitter, encode
+from arpc.errors import METHOD_NOT_FOUND
+from arpc.flow import Flow
+from arpc.frame import CANCEL, CREDIT, FLAG_ERROR, GOAWAY, PING, RESET, Frame, Splitter, encode, known_commands
+from arpc.hooks import Message
+from arpc.metadata import error_trailer, read_metadata
 from arpc.options import OptionKeywords, Options
 from arpc.session import Session
 
@@ -45,15 +49,54 @@ def split(splitter: Splitter, chunks: Iterable[bytes]) -> list[Frame]:
     return [frame for chunk in chunks for frame in splitter.feed(chunk)]
 
 
+class Listener:
+    """Who holds a stream, and writes down what it is told: items, then ``None`` for an end, a text for a reset."""
+
+    def __init__(self, flow: Flow | None, side: Side) -> None:
+        self.flow = flow
+        self.side = side
+        self.heard: list[bytes | str | None] = []
+        self.lost: BaseException | None = None
+        self.credited = 0
+        self.overflows = True
+        """Items past the window of a peer without flow control are taken."""
+
+    def on_items(self, items: list[bytes]) -> None:
+        self.heard.extend(items)
+
+    def on_end(self) -> None:
+        self.heard.append(None)
+
+    def on_reset(self, text: str) -> None:
+        self.heard.append(text)
+
+    def on_lost(self, error: BaseException) -> None:
+        self.lost = error
+
+    def on_credit(self) -> None:
+        self.credited += 1
+
+    def on_overflow(self) -> bool:
+        return self.overflows
+
+
 class Side:
     """One side of a connection without a connection: a session, and lists of what its hooks were told."""
 
     def __init__(self, *, on_ready: Callable[[Side], None] | None = None, **options: Unpack[OptionKeywords]) -> None:
         self.options = Options(**options)
         self.session = Session(self, self.options)
-        self.batches: list[list[Frame]] = []
+        self.batches: list[list[Message]] = []
         self.answers: list[tuple[Any, int, bytes]] = []
         self.pongs: list[Any] = []
+        self.metadata: list[Any] = []
+        """Of answers; those of messages stand in the messages."""
+        self.cancelled: list[tuple[int, Any]] = []
+        self.openings: list[Message] = []
+        self.accepts = False
+        """Streams of the other side are served; they are refused otherwise."""
+        self.streams: dict[int, Listener] = {}
+        self.reasons: list[str] = []
         self.order: list[str] = []
         self.outputs = 0
         self.readies = 0
@@ -62,19 +105,49 @@ class Side:
     def on_output(self) -> None:
         self.outputs += 1
 
-    def on_messages(self, frames: list[Frame]) -> None:
+    def on_messages(self, frames: list[Message]) -> None:
         self.order.append("messages")
         self.batches.append(frames)
 
     def resolve(self, token: Any, data: bytes, /) -> None:
         self.on_response(token, 0, data)
 
-    def on_error(self, token: Any, data: bytes) -> None:
+    def on_answer(self, token: Any, data: bytes, metadata: Any) -> None:
+        self.metadata.append(metadata)
+        self.on_response(token, 0, data)
+
+    def on_error(self, token: Any, data: bytes, metadata: Any) -> None:
+        if metadata is not None:
+            self.metadata.append(metadata)
         self.on_response(token, FLAG_ERROR, data)
 
     def on_response(self, token: Any, flag: int, data: bytes) -> None:
         self.order.append("answer")
         self.answers.append((token, flag, data))
+
+    def on_cancel(self, seq: int, handler: Any) -> None:
+        self.order.append("cancel")
+        self.cancelled.append((seq, handler))
+
+    def on_stream(self, flow: Flow, opening: Message) -> None:
+        self.order.append("stream")
+        self.openings.append(opening)
+        if self.accepts:
+            self.streams[flow.id] = flow.owner = Listener(flow, self)
+        else:
+            self.session.make_flows().reset(flow, METHOD_NOT_FOUND)
+
+    def on_room(self) -> None:
+        self.order.append("room")
+
+    def on_goaway(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+    def read_metadata(self, frame: Frame, value: bytes) -> Any:
+        return read_metadata(frame, value)
+
+    def write_error(self, code: str | None, details: Any) -> bytes:
+        return error_trailer(code, details)
 
     def on_pong(self, token: Any) -> None:
         self.pongs.append(token)
@@ -85,7 +158,7 @@ class Side:
             self._react(self)
 
     @property
-    def messages(self) -> list[Frame]:
+    def messages(self) -> list[Message]:
         return [frame for batch in self.batches for frame in batch]
 
     def feed(self, chunks: Iterable[bytes]) -> None:
@@ -100,6 +173,7 @@ class Side:
         """The same as frames."""
         data = self.sent()
         splitter = Splitter(0xFFFF_FFFF)
+        splitter.commands = known_commands((CANCEL, RESET, CREDIT, GOAWAY))
         frames = splitter.feed(data)
         assert splitter.error is None
         assert not splitter.unfinished

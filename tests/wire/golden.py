@@ -1,4 +1,4 @@
-"""Frames recorded from Go arpc, scene by scene (golden.json)."""
+"""Frames recorded from Go arpc (golden.json), and from ours (golden_extensions.json), scene by scene."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from arpc.frame import HEADER_SIZE, Frame, Splitter
+from arpc.frame import CANCEL, CREDIT, GOAWAY, HEADER_SIZE, RESET, Frame, Splitter, known_commands
 
 CLIENT: Final = "c2s"
 SERVER: Final = "s2c"
@@ -28,6 +28,7 @@ class Recorded:
     @property
     def frame(self) -> Frame:
         splitter = Splitter(0xFFFF_FFFF)
+        splitter.commands = known_commands((CANCEL, RESET, CREDIT, GOAWAY))
         [frame] = splitter.feed(self.data)
         assert splitter.error is None
         assert splitter.unfinished == 0
@@ -37,15 +38,16 @@ class Recorded:
         return f"{self.scene}-{self.sender}-{self.data[HEADER_SIZE:].decode('utf-8', 'replace')[:20]!r}"
 
 
-def _load() -> dict[str, list[Recorded]]:
-    text = (Path(__file__).parent / "golden.json").read_text(encoding="utf-8")
+def load(name: str) -> dict[str, list[Recorded]]:
+    """The frames of each scene of a file beside this one."""
+    text = (Path(__file__).parent / name).read_text(encoding="utf-8")
     return {
         scene["name"]: [Recorded(scene["name"], frame["dir"], bytes.fromhex(frame["hex"])) for frame in scene["frames"]]
         for scene in json.loads(text)["scenes"]
     }
 
 
-SCENES: Final = _load()
+SCENES: Final = load("golden.json")
 EVERY: Final = [frame for scene in SCENES.values() for frame in scene]
 OURS_TO_SEND: Final = [frame for frame in EVERY if not frame.scene.startswith(("stream_", "coder_"))]
 """Calls, notifies, answers, pings and pongs. Streams and coders are read so far, not written."""

@@ -40,7 +40,7 @@ every_ours = pytest.mark.parametrize("recorded", OURS_TO_SEND, ids=str)
 
 def number_next(monkeypatch: pytest.MonkeyPatch, seq: int) -> None:
     """The next request or notify of any session carries this number."""
-    monkeypatch.setattr("arpc.session._next_seq", iter((seq,)).__next__)
+    monkeypatch.setattr("arpc.session.next_seq", iter((seq,)).__next__)
 
 
 def by_hand(data: bytes) -> Frame:

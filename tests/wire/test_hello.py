@@ -14,6 +14,7 @@ from arpc.options import Options
 from tests.wire.feeding import TAIL, Side, Way, every_way, with_tail
 
 NOTHING = Capability(0)
+OFFERED = Capability.META | Capability.CANCEL
 EMPTY_PONG = encode(PONG, 0, 0)
 PLAIN_PING = encode(PING, 0, 0)
 OURS = Options(max_body=1000, max_streams=10, stream_window=4096)
@@ -32,19 +33,14 @@ def ours(command: int, flags: Capability = NOTHING) -> bytes:
     return hello(command, Capabilities(True, flags, OURS.max_body, OURS.max_streams, OURS.stream_window))
 
 
-@pytest.fixture
-def offered(monkeypatch: pytest.MonkeyPatch) -> Capability:
-    """What a later implementation might offer: without it, all that is offered is nothing."""
-    flags = Capability.META | Capability.CANCEL
-    monkeypatch.setattr("arpc.session.OFFERED", flags)
-    return flags
-
-
-def announcing(*, extensions: bool = True, on_ready: Callable[[Side], None] | None = None) -> Side:
-    """A side that announces OURS."""
+def announcing(
+    *, extensions: bool = True, capabilities: Capability = OFFERED, on_ready: Callable[[Side], None] | None = None
+) -> Side:
+    """A side that announces OURS, and offers OFFERED."""
     return Side(
         on_ready=on_ready,
         extensions=extensions,
+        capabilities=capabilities,
         max_body=OURS.max_body,
         max_streams=OURS.max_streams,
         stream_window=OURS.stream_window,
@@ -94,20 +90,20 @@ def test_what_is_no_hello(data: bytes) -> None:
 
 
 @every_way
-def test_each_learns_what_the_other_accepts(offered: Capability, way: Way) -> None:
+def test_each_learns_what_the_other_accepts(way: Way) -> None:
     dialler, first = dialled()
-    acceptor = Side(max_body=700, max_streams=0, stream_window=0)
-    assert first == ours(PING, offered)
+    acceptor = Side(max_body=700, max_streams=0, stream_window=0, capabilities=OFFERED)
+    assert first == ours(PING, OFFERED)
     assert not dialler.session.ready
     assert dialler.session.waits
     acceptor.feed(way(first))
     pong = acceptor.sent()
-    assert pong == hello(PONG, Capabilities(True, offered, 700, 0, 0))
+    assert pong == hello(PONG, Capabilities(True, OFFERED, 700, 0, 0))
     dialler.feed(way(pong))
     assert dialler.sent() == b""
-    assert dialler.session.remote == (True, offered, 700, 0, 0)
-    assert acceptor.session.remote == (True, offered, 1000, 10, 4096)
-    assert dialler.session.capabilities == acceptor.session.capabilities == offered
+    assert dialler.session.remote == (True, OFFERED, 700, 0, 0)
+    assert acceptor.session.remote == (True, OFFERED, 1000, 10, 4096)
+    assert dialler.session.capabilities == acceptor.session.capabilities == OFFERED
     assert (dialler.readies, acceptor.readies) == (1, 1)
     assert dialler.session.ready
     assert not dialler.session.waits
@@ -115,10 +111,10 @@ def test_each_learns_what_the_other_accepts(offered: Capability, way: Way) -> No
 
 
 @every_way
-def test_both_use_what_both_have(offered: Capability, way: Way) -> None:
+def test_both_use_what_both_have(way: Way) -> None:
     acceptor = announcing()
     acceptor.feed(way(hello(PING)))
-    assert acceptor.sent() == ours(PONG, offered)
+    assert acceptor.sent() == ours(PONG, OFFERED)
     dialler, _ = dialled()
     dialler.feed(way(hello(PONG)))
     assert acceptor.session.remote == dialler.session.remote == THEIRS
@@ -126,23 +122,34 @@ def test_both_use_what_both_have(offered: Capability, way: Way) -> None:
 
 
 @every_way
-def test_nothing_is_offered_yet(way: Way) -> None:
-    acceptor = announcing()
+def test_a_side_may_offer_nothing(way: Way) -> None:
+    acceptor = announcing(capabilities=NOTHING)
     acceptor.feed(way(hello(PING)))
     assert acceptor.sent() == ours(PONG, NOTHING)
     assert acceptor.session.remote == THEIRS, "it is told all the same"
     assert acceptor.session.capabilities == NOTHING
-    assert dialled()[1] == ours(PING, NOTHING)
+    dialler = announcing(capabilities=NOTHING)
+    assert dialler.session.dial() == ours(PING, NOTHING)
+    dialler.feed(way(hello(PONG)))
+    assert dialler.session.remote == THEIRS
+    assert dialler.session.capabilities == NOTHING
+
+
+def test_everything_is_offered_unless_told_otherwise() -> None:
+    first = Side().session.dial()
+    assert first[:22] == encode(PING, 0, 0, data=bytes(22))[:16] + b"arpc+\1"
+    assert first[22:26] == b"\x1f\0\0\0"
+    assert Options().capabilities == sum(Capability)
 
 
 @every_way
 @pytest.mark.parametrize(
     ("version", "tail"), [(1, b"and more"), (2, b""), (255, bytes(500))], ids=["longer", "newer", "both"]
 )
-def test_longer_and_newer_hellos_are_understood(offered: Capability, way: Way, version: int, tail: bytes) -> None:
+def test_longer_and_newer_hellos_are_understood(way: Way, version: int, tail: bytes) -> None:
     acceptor = announcing()
     acceptor.feed(way(hello(PING, version=version, tail=tail)))
-    assert acceptor.sent() == ours(PONG, offered), "in our own version"
+    assert acceptor.sent() == ours(PONG, OFFERED), "in our own version"
     dialler, _ = dialled()
     dialler.feed(way(hello(PONG, version=version, tail=tail)))
     assert dialler.session.remote == acceptor.session.remote == THEIRS
@@ -159,6 +166,8 @@ def test_an_empty_pong_is_a_peer_of_the_base_protocol(way: Way) -> None:
     assert dialler.session.ready
     assert dialler.readies == 1
     assert dialler.session.remote == BASE == (False, NOTHING, None, None, None)
+    assert not BASE
+    assert THEIRS
     assert dialler.session.capabilities == NOTHING
     assert dialler.session.send_limit == OURS.max_body, "our own limits hold"
 
@@ -203,7 +212,7 @@ def test_a_peer_that_never_answers() -> None:
 
 
 @every_way
-def test_a_pong_that_comes_after_the_decision_changes_nothing(offered: Capability, way: Way) -> None:
+def test_a_pong_that_comes_after_the_decision_changes_nothing(way: Way) -> None:
     dialler, _ = dialled()
     dialler.session.settle()
     dialler.session.ping("ping")
@@ -262,7 +271,7 @@ def test_without_extensions_a_hello_is_a_ping_and_its_pong_a_pong(way: Way) -> N
     ],
     ids=["request", "notify", "ping", "pong", "response", "stream"],
 )
-def test_a_late_hello_is_answered_with_no_capabilities(offered: Capability, way: Way, first: bytes) -> None:
+def test_a_late_hello_is_answered_with_no_capabilities(way: Way, first: bytes) -> None:
     acceptor = announcing()
     acceptor.feed(way(first + hello(PING)))
     assert acceptor.sent().endswith(ours(PONG, NOTHING))
@@ -273,7 +282,7 @@ def test_a_late_hello_is_answered_with_no_capabilities(offered: Capability, way:
 
 
 @every_way
-def test_a_hello_after_the_timeout_is_answered_with_no_capabilities(offered: Capability, way: Way) -> None:
+def test_a_hello_after_the_timeout_is_answered_with_no_capabilities(way: Way) -> None:
     acceptor = announcing()
     acceptor.session.settle()
     acceptor.feed(way(hello(PING)))
@@ -282,19 +291,19 @@ def test_a_hello_after_the_timeout_is_answered_with_no_capabilities(offered: Cap
 
 
 @every_way
-def test_a_second_hello_is_answered_with_no_capabilities(offered: Capability, way: Way) -> None:
+def test_a_second_hello_is_answered_with_no_capabilities(way: Way) -> None:
     acceptor = announcing()
-    acceptor.feed(way(hello(PING) + hello(PING, Capabilities(True, offered, 9, 9, 9))))
-    assert acceptor.sent() == ours(PONG, offered) + ours(PONG, NOTHING)
+    acceptor.feed(way(hello(PING) + hello(PING, Capabilities(True, OFFERED, 9, 9, 9))))
+    assert acceptor.sent() == ours(PONG, OFFERED) + ours(PONG, NOTHING)
     assert acceptor.session.remote == THEIRS, "the first one counts"
     assert acceptor.session.send_limit == 500
     assert acceptor.readies == 1
 
 
 @every_way
-def test_a_hello_to_the_dialler_is_answered_with_no_capabilities(offered: Capability, way: Way) -> None:
+def test_a_hello_to_the_dialler_is_answered_with_no_capabilities(way: Way) -> None:
     dialler, _ = dialled()
-    dialler.feed(way(hello(PING, Capabilities(True, offered, 9, 9, 9))))
+    dialler.feed(way(hello(PING, Capabilities(True, OFFERED, 9, 9, 9))))
     assert not dialler.session.ready
     assert dialler.session.take() == [], "nothing goes before the Pong"
     if way is with_tail:

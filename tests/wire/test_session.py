@@ -22,7 +22,7 @@ from arpc.frame import (
     Frame,
     encode,
 )
-from arpc.session import BATCH
+from arpc.output import BATCH
 from tests.wire.feeding import Make, Way, both_sides, bytewise, every_way
 
 PONG_FRAME = encode(PONG, 0, 0)

@@ -8,6 +8,7 @@ from struct import pack
 import pytest
 
 from arpc.errors import LimitExceeded, RemoteProtocolError
+from arpc.flow import REMEMBERED
 from arpc.frame import (
     FLAG_ASYNC,
     FLAG_ERROR,
@@ -25,7 +26,7 @@ from arpc.frame import (
 from arpc.hello import Capability, encode_hello
 from tests.wire.feeding import Make, Side, Way, both_sides, every_way, whole
 
-# --- streams, which nobody here serves yet
+# --- streams that nobody here serves
 
 
 @both_sides
@@ -39,7 +40,9 @@ def test_a_stream_is_refused_once_with_eof(make: Make, way: Way) -> None:
         (STREAM | STREAM_EOF, 0, 0, 5, b"/up", b""),
         (STREAM | STREAM_EOF, 0, 0, 6, b"/other", b""),
     ]
-    assert side.session.dropped == 0
+    assert side.session.dropped == 2, "what came for it after that"
+    assert side.session.flows is not None
+    assert len(side.session.flows) == 0
 
 
 @both_sides
@@ -64,21 +67,34 @@ def test_a_stream_frame_that_opens_nothing_is_dropped(make: Make, way: Way, bits
 @both_sides
 def test_refused_streams_are_remembered_within_bounds(make: Make) -> None:
     side = make()
-    streams = b"".join(encode(STREAM | STREAM_LOCAL, 0, seq, b"/up") for seq in range(1, 1501))
-    side.feed(whole(streams))
-    assert len(side.frames()) == 1500
+    streams = b"".join(encode(STREAM | STREAM_LOCAL, 0, seq, b"/up") for seq in range(1, REMEMBERED + 1))
+    side.feed(whole(streams * 2))
+    assert len(side.frames()) == side.session.dropped == REMEMBERED
     tracemalloc.start()
     try:
         for seq in range(10_000, 60_000, 100):
             side.feed(whole(b"".join(encode(STREAM | STREAM_LOCAL, 0, seq + n, b"/up") for n in range(100))))
             side.sent()
+            side.openings.clear()
+            side.order.clear()
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert held < 256 * 1024
+    assert held < 128 * REMEMBERED
+    side.feed(whole(streams))
+    assert len(side.frames()) == REMEMBERED, "they are new again"
 
 
 # --- limits
+
+
+@both_sides
+@every_way
+def test_a_request_may_be_refused_unread(make: Make, way: Way) -> None:
+    side = make()
+    side.feed(way(encode(REQUEST, FLAG_ASYNC, 7, b"/a", b"body")))
+    side.session.refuse(side.messages[0])
+    assert side.frames() == [(RESPONSE, FLAG_ASYNC | FLAG_ERROR, 0, 7, b"/a", b"overloaded")]
 
 
 @both_sides

@@ -25,6 +25,8 @@ import (
 
 var (
 	sendBuffer = flag.Int("send-buffer", 0, "bytes that may be batched into one write; 0, Go's default, never batches")
+	eager      = flag.Bool("eager", false, "a server notifies and opens a stream as soon as it has accepted a connection")
+	meta       = flag.Bool("meta", false, "read and write metadata, by an appender named meta on bit 1")
 	silent     = flag.Bool("silent", false, "a serving client sends nothing on its own")
 )
 
@@ -58,6 +60,9 @@ func newHandler() arpc.Handler {
 	handler := arpc.DefaultHandler.Clone()
 	handler.SetSendBufferSize(*sendBuffer)
 	handler.SetReaderWrapper(newTap)
+	if *meta {
+		new(appender).register(handler)
+	}
 	return handler
 }
 
@@ -68,7 +73,11 @@ func serve() {
 	}
 	server := arpc.NewServer()
 	server.Handler = newHandler()
-	newService(server.Broadcast).register(server.Handler)
+	service := newService(server.Broadcast)
+	service.register(server.Handler)
+	if *eager {
+		server.Handler.HandleConnected(service.greet)
+	}
 	emit(map[string]any{"address": "tcp://" + listener.Addr().String()})
 	fail(server.Serve(listener))
 }

@@ -54,6 +54,9 @@ func init() { // not in the declaration: the service calls scenarios, and some o
 		"concurrent_callbacks": concurrentCallbacks,
 		"concurrent_nested":    concurrentNested,
 	}
+	for name, run := range streamScenarios() {
+		scenarios[name] = run
+	}
 }
 
 // held and reconnect end the connection, so that "all" leaves them out.

@@ -42,6 +42,8 @@ type service struct {
 	held  int
 	gate  chan struct{}
 	idle  sync.WaitGroup
+
+	streams streams
 }
 
 func newService(broadcast func(string, any, ...any)) *service {
@@ -73,7 +75,9 @@ func (s *service) register(h arpc.Handler) {
 	h.Handle("/notify_me", notifyMe, true)
 	h.Handle("/broadcast", s.broadcastBody, true)
 	h.Handle("/first_frame", func(ctx *arpc.Context) { _ = ctx.Write(tapOf(ctx.Client).firstFrame()) }, true)
+	h.Handle("/frames", func(ctx *arpc.Context) { _ = ctx.Write(tapOf(ctx.Client).summary()) }, true)
 	h.Handle("/scenario", scenario, true)
+	s.streams.register(h)
 }
 
 func echo(ctx *arpc.Context) { _ = ctx.Write(ctx.Body()) }
@@ -234,6 +238,18 @@ func (s *service) broadcastBody(ctx *arpc.Context) {
 	}
 	s.broadcast("/note", ctx.Body())
 	_ = ctx.Write(nil)
+}
+
+// greet sends what it can before the client has been answered anything, with metadata where there are any.
+func (s *service) greet(c *arpc.Client) {
+	var values []any
+	if *meta {
+		values = []any{withMeta([]byte("\x81\xa1k\xa1v"))} // {"k": "v"}
+	}
+	_ = c.Notify("/early", "early", patience, values...)
+	stream := c.NewStream("/stream/early")
+	_ = stream.SendAndClose("early", values...)
+	s.streams.keepFirst(stream)
 }
 
 // scenario runs the scenario that its body names against the caller.

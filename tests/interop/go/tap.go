@@ -10,7 +10,8 @@ import (
 	"github.com/lesismal/arpc"
 )
 
-// tap reads for one connection and remembers the first frame and the pongs: arpc shows neither to its users.
+// tap reads for one connection and remembers the first frame, the pongs, and what kinds of frames have come: arpc
+// shows none of these to its users.
 type tap struct {
 	source io.Reader
 
@@ -20,6 +21,15 @@ type tap struct {
 	frames int
 	first  string
 	pongs  []string
+	seen   summary
+}
+
+// summary is what all frames of a connection were together.
+type summary struct {
+	Frames   int `json:"frames"`
+	Commands int `json:"commands"` // bit n: command n has come
+	Reserved int `json:"reserved"` // every reserved bit that was set
+	Flags    int `json:"flags"`    // every flag bit that was set
 }
 
 func newTap(conn net.Conn) io.Reader {
@@ -71,7 +81,22 @@ func (t *tap) done() {
 		t.pongs = append(t.pongs, hex.EncodeToString(t.frame))
 	}
 	t.frames++
+	t.note()
 	t.frame = t.frame[:0]
+}
+
+// note adds the frame that has come to the summary.
+func (t *tap) note() {
+	t.seen.Commands |= 1 << (t.frame[arpc.HeaderIndexCmd] & arpc.HeaderCmdBitMask)
+	t.seen.Reserved |= int(t.frame[arpc.HeaderIndexReserved])
+	t.seen.Flags |= int(t.frame[arpc.HeaderIndexFlag])
+}
+
+func (t *tap) summary() summary {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.seen.Frames = t.frames
+	return t.seen
 }
 
 func (t *tap) firstFrame() string {
