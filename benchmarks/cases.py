@@ -7,12 +7,17 @@ from dataclasses import dataclass, replace
 
 from benchmarks.workload import SIZES, Load
 
+KIB = 1 << 10
 MIB = 1 << 20
 CALLERS = (1, 100, 500, 1000, 2000, 5000)
 DELAYS = (0.0, 0.01, 0.03)
 """Seconds that the server's handlers sleep, for `Hello.Say`."""
 MANY = 19_000
 """Connections of one client process: its file descriptors and the ports of one address end soon after."""
+ITEM = 100
+"""Bytes of a small item."""
+STREAMS = 10_000
+"""Streams of a fan-in, and idle ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,21 @@ def cases(callers: Sequence[int] = CALLERS, delays: Sequence[float] = DELAYS, ma
             (Load(size=1024, callers=many, connections=many),),
             on_the_wire=True,
             windows=3,
+        ),
+        Case(
+            "streams",
+            "items of streams",
+            (Load(pattern="items", size=ITEM), Load(pattern="items", size=64 * KIB)),
+        ),
+        Case(
+            "fan-in",
+            f"items of {STREAMS:,} streams, {ITEM} bytes, one server reads all",
+            (Load(pattern="fan-in", size=ITEM, callers=STREAMS),),
+        ),
+        Case(
+            "extras",
+            f"bytes echo, {SIZES['bytes']} bytes, with metadata and deadlines",
+            tuple(replace(one, pattern="extras") for one in _closed("bytes", (100, 1000))),
         ),
     )
     return {case.name: case for case in every}

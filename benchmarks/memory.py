@@ -1,6 +1,6 @@
-"""What connections cost the server: memory of idle ones after one call each, and whether what a load took comes back.
+"""What connections cost the server, and streams both sides: idle ones; and whether what a load took comes back.
 
-Resident memory of the server's processes, by /proc (Linux).
+Resident memory of processes, by /proc (Linux).
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+import msgspec
 
 from benchmarks.cpu import tree
 from benchmarks.opponents.base import ROOT, Failed, Opponent, Running
-from benchmarks.workload import Load, Setup
+from benchmarks.workload import Load, Result, Setup
 
 WARMING = 200
 """Connections that are open before the first reading: what a server builds once, it has built."""
@@ -100,6 +102,34 @@ class Idle(Memory):
 
 
 @dataclass(frozen=True, slots=True)
+class IdleStreams(Memory):
+    """Growth of both sides over so many streams, on each of which one item was sent and read; its own load client."""
+
+    streams: int
+    connections: int = 10
+
+    def heading(self) -> dict[str, Any]:
+        title = f"memory of {self.streams:,} idle streams on {self.connections} connections"
+        return {"case": "idle-streams", "title": title, "streams": self.streams, "connections": self.connections}
+
+    def systems(self, opponents: Sequence[Opponent]) -> list[Opponent]:
+        return [one for one in opponents if one.takes(self._load())]
+
+    def _load(self) -> Load:
+        return Load(pattern="hold", size=100, connections=self.connections)
+
+    def measure_one(self, opponent: Opponent) -> dict[str, float]:
+        with Running(opponent, Setup()) as server, HeldStreams(server, self._load()) as client:
+            client.open(WARMING)
+            before = resident(server), resident(client)
+            client.open(self.streams)
+            after = resident(server), resident(client)
+            client.end()
+        each = [(late - early) / self.streams for early, late in zip(before, after, strict=True)]
+        return {"server_bytes_per_stream": each[0], "client_bytes_per_stream": each[1]}
+
+
+@dataclass(frozen=True, slots=True)
 class AfterLoad(Memory):
     """The server before a load, at its peak, when the clients have gone, and a while later: is memory given back?"""
 
@@ -126,34 +156,76 @@ class AfterLoad(Memory):
             return {"before": before, "peak": peak, "after": after, "later": resident(server)}
 
 
-class Held:
-    """A process that holds this many connections, each of which has made a call; leaving it closes them all."""
+class Holding:
+    """A client process that holds what it has opened; leaving it ends it."""
 
-    def __init__(self, server: Running, connections: int, client: str) -> None:
-        """Start it and wait until all stand. Raises `Failed`."""
-        command = [sys.executable, "-m", "benchmarks.idle", server.address, str(connections), client]
+    def __init__(self, server: Running, command: Sequence[str]) -> None:
+        self._server = server
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    def _holds(self, expected: dict[str, int], otherwise: str) -> None:
+        """Wait until it says that it does. Raises `Failed`."""
         assert self._process.stdout is not None
         try:
             line = self._process.stdout.readline()
         except BaseException:
             self.__exit__()
             raise
-        if not line or json.loads(line) != {"connections": connections}:
+        if not line or json.loads(line) != expected:
             self.__exit__()
-            raise Failed(f"{server.opponent.title}: not all of {connections} connections made their call")
+            raise Failed(f"{self._server.opponent.title}: {otherwise}")
 
-    def __enter__(self) -> Held:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._process.communicate()
 
 
-def resident(server: Running) -> int:
-    """Resident memory of a server's processes, in bytes."""
-    return sum(_statm(pid) for pid in tree(server.pid))
+class Held(Holding):
+    """This many connections, each of which has made a call."""
+
+    def __init__(self, server: Running, connections: int, client: str) -> None:
+        """Start it and wait until all stand. Raises `Failed`."""
+        super().__init__(server, [sys.executable, "-m", "benchmarks.idle", server.address, str(connections), client])
+        self._holds({"connections": connections}, f"not all of {connections} connections made their call")
+
+
+class HeldStreams(Holding):
+    """Streams on the connections of this load, by the system's own load client."""
+
+    def __init__(self, server: Running, load: Load) -> None:
+        """Start it; it has none yet."""
+        super().__init__(server, [*server.opponent.client_command(), "--address", server.address, *load.arguments()])
+        self._streams = 0
+
+    def open(self, more: int) -> None:
+        """Wait until so many more stand, and one item of each has arrived. Raises `Failed`."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it has ended, which is found out next
+            print(more, file=self._process.stdin, flush=True)
+        self._streams += more
+        self._holds({"streams": self._streams}, f"not all of {self._streams} streams were opened")
+
+    def end(self) -> None:
+        """End them all. Raises `Failed` where the server has not read one item of each."""
+        try:
+            right = msgspec.json.decode(self._process.communicate()[0], type=Result).calls
+        except msgspec.DecodeError:
+            right = 0
+        if right != self._streams:
+            raise Failed(f"{self._server.opponent.title}: {right} of {self._streams} idle streams had their item read")
+
+
+def resident(process: Running | Holding) -> int:
+    """Resident memory of a server's processes, or of a client's, in bytes."""
+    return sum(_statm(pid) for pid in tree(process.pid))
 
 
 def _statm(pid: int) -> int:

@@ -13,7 +13,7 @@ from benchmarks.opponents.base import Opponent, Unavailable
 from benchmarks.results import FOLDER
 from benchmarks.suite import Plan
 
-OTHERS = ("idle", "after-load", "imports")
+OTHERS = ("idle", "idle-streams", "after-load", "imports")
 """Cases besides those that are calls."""
 FEWEST = 100
 """Connections below which it makes no sense to measure what one of many costs."""
@@ -28,7 +28,7 @@ def planned(options: argparse.Namespace, opponents: Sequence[Opponent], left_out
             left_out[name] = "needs thousands of file descriptors: raise the hard limit (ulimit -Hn)"
             del wanted[name]
     if not memory.AVAILABLE:
-        for name in wanted.keys() & {"idle", "after-load"}:
+        for name in wanted.keys() & {"idle", "idle-streams", "after-load"}:
             left_out[name] = "needs /proc (Linux)"
             del wanted[name]
     if options.pinned:
@@ -41,6 +41,8 @@ def planned(options: argparse.Namespace, opponents: Sequence[Opponent], left_out
     sizes: list[memory.Memory] = []
     if "idle" in wanted:
         sizes += [memory.Idle(many), memory.Idle(many, client="arpc"), memory.Idle(4 * many, processes=4)]
+    if "idle-streams" in wanted:
+        sizes.append(memory.IdleStreams(cases.STREAMS))
     if "after-load" in wanted:
         sizes.append(memory.AfterLoad())
     return Plan(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from benchmarks.loads import churn, closed, oneway, open, reverse
-from benchmarks.loads.calls import Call, Calls, Connect
+from benchmarks.loads import churn, closed, held, items, oneway, open, reverse
+from benchmarks.loads.calls import Call, Calls, Connect, Outgoing
 from benchmarks.workload import Load, Result
 
-__all__ = ["PATTERNS", "Call", "Calls", "Connect"]
+__all__ = ["PATTERNS", "Call", "Calls", "Connect", "Outgoing"]
 
 PATTERNS: dict[str, Callable[[str, Load, Connect], Awaitable[Result]]] = {
     "closed": closed.run,
@@ -16,4 +16,9 @@ PATTERNS: dict[str, Callable[[str, Load, Connect], Awaitable[Result]]] = {
     "notify": oneway.run,
     "reverse": reverse.run,
     "connect": churn.run,
+    "items": items.run,
+    "fan-in": items.fan_in,
+    "hold": held.run,
+    "extras": closed.run,
 }
+"""`extras` is the closed loop for the systems that differ in what a call carries beside its body."""

@@ -13,7 +13,7 @@ class GoArpcDefault(GoOpponent):
     wire = True
     folder = "arpc"
     bodies = frozenset({"bytes", "json", "say"})
-    patterns = frozenset({"closed", "open", "notify", "reverse", "connect"})
+    patterns = frozenset({"closed", "open", "notify", "reverse", "connect", "items", "fan-in", "hold"})
 
 
 class GoArpcBest(GoArpcDefault):

@@ -36,6 +36,7 @@ class GrpcAio(PythonOpponent):
     name = "grpc-aio"
     title = "grpc.aio"
     bodies = frozenset({"bytes", "say"})
+    patterns = frozenset({"closed", "open", "connect", "items", "hold"})
     packages = ("grpcio", "protobuf", "uvloop")
 
     @asynccontextmanager
@@ -50,10 +51,17 @@ class GrpcAio(PythonOpponent):
                 await asyncio.sleep(setup.delay)
             return messages.say(message)
 
+        async def items(received: AsyncIterator[bytes], _context: object) -> bytes:
+            read = 0
+            async for _ in received:
+                read += 1
+            return b"%d" % read
+
         message = messages.message_class()
         methods = {
             "Echo": grpc.unary_unary_rpc_method_handler(echo),
             "Say": grpc.unary_unary_rpc_method_handler(say, message.FromString, message.SerializeToString),
+            "Items": grpc.stream_unary_rpc_method_handler(items),
         }
         server = grpc.aio.server(options=SERVER)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
@@ -70,6 +78,27 @@ class GrpcAio(PythonOpponent):
         async with grpc.aio.insecure_channel(address, options=CHANNEL) as channel:
             echo: Any = channel.unary_unary(f"/{SERVICE}/Echo")
             say: Any = channel.unary_unary(f"/{SERVICE}/Say", message.SerializeToString, message.FromString)
+            items: Any = channel.stream_unary(f"/{SERVICE}/Items")
+
+            async def stream(_body: object) -> Items:
+                return Items(items())
+
             async with asyncio.timeout(TIMEOUT):  # it would wait for a server that has gone as long as it is gone
                 await channel.channel_ready()  # otherwise the first call connects
-            yield {"bytes": lambda body: echo(body, timeout=TIMEOUT), "say": lambda body: say(body, timeout=TIMEOUT)}
+            yield {
+                "bytes": lambda body: echo(body, timeout=TIMEOUT),
+                "say": lambda body: say(body, timeout=TIMEOUT),
+                "stream": stream,
+            }
+
+
+class Items:
+    """A stream of items that the client has opened."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self.send = call.write
+
+    async def total(self) -> int:
+        await self._call.done_writing()
+        return int(await self._call)

@@ -15,7 +15,7 @@ from benchmarks.loads.closed import closed_loop
 from benchmarks.opponents.python import PythonOpponent, until_stdin_closes
 from benchmarks.workload import ECHO, PERSON, SAY, Load, Person, Result, Setup
 
-NOTE, RECEIVED, REVERSE = "/note", "/received", "/reverse"
+NOTE, RECEIVED, REVERSE, ITEMS = "/note", "/received", "/reverse", "/items"
 
 
 def _router(setup: Setup) -> arpc.Router:
@@ -64,7 +64,26 @@ def _echoes() -> arpc.Router:
         call = ctx.peer.call
         return await closed_loop([lambda body: call(ECHO, body, returns=bytes)] * load.callers, load)
 
+    @router.stream(ITEMS)
+    async def items(items: AsyncIterator[bytes]) -> int:
+        read = 0
+        async for _ in items:
+            read += 1
+        return read
+
     return router
+
+
+class Items:
+    """A stream of `ITEMS` that the client has opened."""
+
+    def __init__(self, stream: arpc.Stream[int, bytes]) -> None:
+        self._stream = stream
+        self.send = stream.send
+
+    async def total(self) -> int:
+        await self._stream.end()
+        return await self._stream.recv()
 
 
 _client = arpc.Router()
@@ -92,7 +111,7 @@ class Ours(PythonOpponent):
     title = "arpc (ours)"
     wire = hello = True
     bodies = frozenset({"bytes", "json", "say"})
-    patterns = frozenset({"closed", "open", "notify", "reverse", "connect"})
+    patterns = frozenset({"closed", "open", "notify", "reverse", "connect", "items", "fan-in", "hold", "extras"})
     packages: tuple[str, ...] = ("arpc", "msgspec", "uvloop")
 
     @asynccontextmanager
@@ -104,12 +123,17 @@ class Ours(PythonOpponent):
     async def connect(self, address: str, setup: Setup) -> AsyncIterator[Calls]:
         async with arpc.connect(address, _client, **_codec(setup)) as peer:
             call = peer.call
+
+            async def stream(_body: object) -> Items:
+                return Items(await peer.open_stream(ITEMS, returns=int))
+
             calls: dict[str, Call] = {
                 "bytes": lambda body: call(ECHO, body, returns=bytes),
                 "json": lambda body: call(PERSON, body, returns=Person),
                 "notify": lambda body: peer.notify(NOTE, body),
                 "received": lambda body: call(RECEIVED, body, returns=int),
                 "reverse": lambda load: call(REVERSE, load, returns=Result, timeout=load.warmup + load.seconds + 10),
+                "stream": stream,
             }
             if setup.body == "say":
                 message = messages.message_class()
@@ -123,6 +147,7 @@ class OursAsyncio(Ours):
     name = "ours-asyncio"
     title = "arpc on asyncio"
     packages = ("arpc", "msgspec")
+    patterns = Ours.patterns - {"extras"}
 
     def run(self, main: Coroutine[Any, Any, Any]) -> None:
         asyncio.run(main)
@@ -134,7 +159,7 @@ class OursTwo(Ours):
     name = "ours-2"
     title = "arpc, 2 servers"
     processes = 2
-    patterns = frozenset({"closed", "open", "connect"})
+    patterns = frozenset({"closed", "open", "connect", "items"})
 
     @asynccontextmanager
     async def serve(self, setup: Setup) -> AsyncIterator[str]:

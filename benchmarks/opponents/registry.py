@@ -7,6 +7,7 @@ import inspect
 from benchmarks.opponents.aiohttp import Aiohttp
 from benchmarks.opponents.bare import Bare
 from benchmarks.opponents.base import Opponent, Unavailable
+from benchmarks.opponents.extras import OursBoth, OursDeadline, OursMetadata
 from benchmarks.opponents.goarpc import GoArpcBest, GoArpcDefault
 from benchmarks.opponents.grpc_aio import GrpcAio
 from benchmarks.opponents.grpc_go import GrpcGo
@@ -23,6 +24,9 @@ ALL: tuple[type[Opponent], ...] = (
     Ours,
     OursAsyncio,
     OursTwo,
+    OursMetadata,
+    OursDeadline,
+    OursBoth,
     Bare,
     GoArpcDefault,
     GoArpcBest,

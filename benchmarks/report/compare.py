@@ -25,7 +25,13 @@ from benchmarks.report.targets import EACH
 THRESHOLD = 0.9
 DEFAULT = ("go-default", "go-best", "bare")
 """References, unless others are named."""
-MEMORY = {EACH: "bytes each", "peak": "peak memory", "later": "memory later"}
+MEMORY = {
+    EACH: "bytes each",
+    "server_bytes_per_stream": "bytes each, server",
+    "client_bytes_per_stream": "bytes each, client",
+    "peak": "peak memory",
+    "later": "memory later",
+}
 LEAST = 0.02
 """A change smaller than this is none: of memory there is one reading, and a single round has no spread."""
 CHOSEN_FREELY = frozenset({"seed"})

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.report.grids import NOTHING, mebibytes, milliseconds, one_line, piped, throughput, times
 from benchmarks.report.notes import doubts, published
-from benchmarks.report.ratios import OURS, P99, RATE, REFERENCES, memory_ratio
+from benchmarks.report.ratios import FAMILY, OURS, P99, RATE, REFERENCES, memory_ratio
 from benchmarks.report.schema import SERVERS, Measurement, Memory, Run, run_of
 from benchmarks.report.targets import EACH, State, Target, verdicts
 
@@ -76,11 +76,13 @@ def _calls(run: Run) -> Paragraphs:
             yield "Nothing was measured."
             continue
         yield _by_callers(run, group, names, first.unit, _throughput)
+        if first.streams:
+            yield _by_callers(run, group, names, "MB/s", _megabytes)
         yield _spreads(run, group)
         detailed = {callers: one for callers, one in group.items() if callers in DETAILED} or group
         if any(measured.latency for one in detailed.values() for measured in one.systems.values()):
             yield _by_callers(run, detailed, names, f"{' / '.join(PERCENTILES)} in ms", _latency)
-        yield _by_callers(run, detailed, names, "CPU s per million calls, client + server", _cpu)
+        yield _by_callers(run, detailed, names, f"CPU s per million {first.counted}, client + server", _cpu)
         if first.case in SERVERS:
             yield _by_callers(run, detailed, names, f"{first.unit} for each core that the server used", _by_core)
         yield from _ratios(run, group)
@@ -114,6 +116,10 @@ def _throughput(one: Measurement, name: str) -> str:
     return throughput(one.throughput(name), one.unit) + (f" ({wrong:,} errors)" if wrong else "")
 
 
+def _megabytes(one: Measurement, name: str) -> str:
+    return f"{one.megabytes(name):,.0f}"
+
+
 def _latency(one: Measurement, name: str) -> str:
     latency = one.systems[name].latency
     return " / ".join(milliseconds(latency.get(key)) for key in PERCENTILES) if latency else NOTHING
@@ -141,10 +147,11 @@ def _ratios(run: Run, group: Group) -> Paragraphs:
     quantity = P99 if first.paced else RATE
     head = "ratio of p99, below 1 is better" if first.paced else f"ratio of {first.unit}, above 1 is better"
     rows = [[head, *(one.crowd for one in group.values())]]
-    for reference in REFERENCES:
-        cells = [published(one, OURS, reference, quantity) for one in group.values()]
+    pairs = [(name, OURS) for name in FAMILY[1:]] if first.varied else [(OURS, name) for name in REFERENCES]
+    for name, reference in pairs:
+        cells = [published(one, name, reference, quantity) for one in group.values()]
         if any(cell != NOTHING for cell in cells):
-            rows.append([f"{run.title(OURS)} / {run.title(reference)}", *cells])
+            rows.append([f"{run.title(name)} / {run.title(reference)}", *cells])
     if len(rows) > 1:
         yield piped(rows)
 
@@ -152,7 +159,12 @@ def _ratios(run: Run, group: Group) -> Paragraphs:
 def _memory(run: Run) -> Paragraphs:
     if idle := run.idle():
         yield "## Memory of idle connections"
-        yield _idle(run, idle)
+        columns = [(one.heading, one, EACH) for one in idle]
+        yield _each(run, "bytes per connection, on the server", columns)
+    for one in run.idle_streams():
+        yield f"## {one.heading[:1].upper()}{one.heading[1:]}"
+        columns = [(side, one, f"{side}_bytes_per_stream") for side in ("server", "client")]
+        yield _each(run, "bytes per stream", columns)
     for one in run.after_load():
         yield f"## {one.heading[:1].upper()}{one.heading[1:]}"
         yield "Resident MiB of the server."
@@ -164,14 +176,14 @@ def _memory(run: Run) -> Paragraphs:
         yield piped(rows)
 
 
-def _idle(run: Run, idle: Sequence[Memory]) -> str:
-    """Bytes, and the ratios of ours below them."""
-    rows = [["bytes per connection, on the server", *(one.heading for one in idle)]]
-    for name in run.order(*(one.systems for one in idle)):
-        values = (one.systems.get(name, {}).get(EACH) for one in idle)
+def _each(run: Run, head: str, columns: Sequence[tuple[str, Memory, str]]) -> str:
+    """Bytes, and the ratios of ours below them; each column has a title, and a figure of a measurement."""
+    rows = [[head, *(title for title, _, _ in columns)]]
+    for name in run.order(*(one.systems for _, one, _ in columns)):
+        values = (one.systems.get(name, {}).get(key) for _, one, key in columns)
         rows.append([run.title(name), *(NOTHING if value is None else f"{value:,.0f}" for value in values)])
     for reference in REFERENCES:
-        ratios = [memory_ratio(one, EACH, OURS, reference) for one in idle]
+        ratios = [memory_ratio(one, key, OURS, reference) for _, one, key in columns]
         if any(ratios):
             rows.append([f"{run.title(OURS)} / {run.title(reference)}", *map(times, ratios)])
     return piped(rows)

@@ -9,7 +9,7 @@ from statistics import median
 from benchmarks.report.schema import Measured, Measurement, Memory, Round
 
 OURS = "ours"
-FAMILY = (OURS, "ours-asyncio", "ours-2")
+FAMILY = (OURS, "ours-asyncio", "ours-2", "ours-metadata", "ours-deadline", "ours-both")
 """Everything that is ours, the one that most users run first."""
 REFERENCES = {
     "go-default": "x Go default",
@@ -21,6 +21,16 @@ REFERENCES = {
     "pycapnp": "x pycapnp",
 }
 """What ours is compared with, and the heads of the columns that tell it."""
+
+
+PLAIN = {OURS: "x plain"}
+"""The same for calls of ours that carry more."""
+
+
+def references(measurement: Measurement) -> dict[str, str]:
+    """Those that systems are compared with under this load; none where calls start at a fixed rate."""
+    known = PLAIN if measurement.varied else {} if measurement.paced else REFERENCES
+    return {name: head for name, head in known.items() if name in measurement.systems}
 
 
 @dataclass(frozen=True, slots=True)

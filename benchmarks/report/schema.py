@@ -15,10 +15,15 @@ SERVERS = frozenset({"servers", "busy"})
 """The cases in which all servers have the same clients, so that they can be compared alone."""
 LARGE = "large"
 """The case whose unit is GB/s."""
-IDLE, AFTER_LOAD = "idle", "after-load"
+IDLE, IDLE_STREAMS, AFTER_LOAD = "idle", "idle-streams", "after-load"
 """The cases of memory."""
 PACED = "open"
 """The pattern whose rate is given."""
+EXTRAS = "extras"
+"""The pattern in which systems that are all ours differ in what a call carries."""
+ITEMS = frozenset({"items", "fan-in"})
+"""The patterns that send items on streams."""
+KIB = 1 << 10
 MIB = 1 << 20
 
 
@@ -67,12 +72,31 @@ class Measurement(msgspec.Struct, frozen=True):
     @property
     def unit(self) -> str:
         """Of its throughput."""
-        return "GB/s" if self.case == LARGE else "notifies/s" if self.load.pattern == "notify" else "calls/s"
+        return "GB/s" if self.case == LARGE else f"{self.counted}/s"
+
+    @property
+    def counted(self) -> str:
+        """What its rate is made of."""
+        return "items" if self.streams else "notifies" if self.load.pattern == "notify" else "calls"
 
     def throughput(self, name: str) -> float:
         """Of a system, in that unit."""
         rate = self.systems[name].rate
         return rate * self.load.size / 1e9 if self.case == LARGE else rate
+
+    def megabytes(self, name: str) -> float:
+        """A second, one way."""
+        return self.systems[name].rate * self.load.size / 1e6
+
+    @property
+    def streams(self) -> bool:
+        """Whether items of streams are what counts."""
+        return self.load.pattern in ITEMS
+
+    @property
+    def varied(self) -> bool:
+        """Whether its systems are calls of ours that carry more, beside plain ones."""
+        return self.load.pattern == EXTRAS
 
     @property
     def paced(self) -> bool:
@@ -82,6 +106,8 @@ class Measurement(msgspec.Struct, frozen=True):
     @property
     def crowd(self) -> str:
         """The callers, in words; where calls start at a fixed rate there are none."""
+        if self.streams:
+            return f"{self.load.callers:,} streams"
         return "fixed rate" if self.paced else callers_in_words(self.load.callers)
 
     @property
@@ -89,7 +115,7 @@ class Measurement(msgspec.Struct, frozen=True):
         """The rest of the load, without what the title says already."""
         load = self.load
         words = [
-            size_in_words(load.size) if self.case == LARGE else "",
+            size_in_words(load.size) if self.case == LARGE or self.streams else "",
             f"{load.rate:,.0f} calls/s" if load.rate else "",
             f"beside {load.background:g} x 1 MiB/s" if load.background else "",
             f"{load.connections:,} connection{'s' * (load.connections != 1)}" if load.pattern != "connect" else "",
@@ -104,7 +130,7 @@ class Measurement(msgspec.Struct, frozen=True):
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """Resident bytes of the servers: idle connections, or before and after a load."""
+    """Resident bytes: idle connections on the server, idle streams on both sides, or before and after a load."""
 
     case: str
     systems: dict[str, dict[str, float]]
@@ -112,6 +138,7 @@ class Memory(msgspec.Struct, frozen=True):
     connections: int = 0
     processes: int = 1
     client: str = "raw"
+    streams: int = 0
 
     @property
     def heading(self) -> str:
@@ -161,6 +188,10 @@ class Run(msgspec.Struct, frozen=True):
     def idle(self) -> list[Memory]:
         """Memory of idle connections."""
         return [one for one in self.memory if one.case == IDLE]
+
+    def idle_streams(self) -> list[Memory]:
+        """Memory of idle streams."""
+        return [one for one in self.memory if one.case == IDLE_STREAMS]
 
     def after_load(self) -> list[Memory]:
         """Memory before, during and after a load."""
@@ -225,5 +256,8 @@ def callers_in_words(callers: int) -> str:
 
 
 def size_in_words(size: int) -> str:
-    """Bytes, or MiB where that is a round number."""
-    return f"{size // MIB:,} MiB" if size and size % MIB == 0 else f"{size:,} bytes"
+    """Bytes, or KiB or MiB where that is a round number."""
+    for unit, name in ((MIB, "MiB"), (KIB, "KiB")):
+        if size and size % unit == 0:
+            return f"{size // unit:,} {name}"
+    return f"{size:,} bytes"

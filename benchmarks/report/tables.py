@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.report.grids import NOTHING, aligned, milliseconds, piped, throughput, times
 from benchmarks.report.notes import belongings, published
-from benchmarks.report.ratios import OURS, RATE, REFERENCES, ratio
+from benchmarks.report.ratios import OURS, RATE, REFERENCES, ratio, references
 from benchmarks.report.schema import Measured, Measurement, callers_in_words, convert, run_of
 
 README_CASES = ("bytes", "say", "json")
@@ -26,7 +26,7 @@ COLUMNS: Mapping[str, Callable[[Measured], str]] = {
     "errors": lambda one: f"{one.errors:,}",
     "others": lambda one: f"{one.elsewhere:.2f}",
 }
-"""Between the throughput and the ratios; s/M: CPU seconds per million calls."""
+"""Between the throughput and the ratios; s/M: CPU seconds per million calls, notifies or items."""
 
 
 def text_table(measurement: Mapping[str, Any], titles: Mapping[str, str] | None = None) -> str:
@@ -37,11 +37,12 @@ def text_table(measurement: Mapping[str, Any], titles: Mapping[str, str] | None 
     """
     one = convert(measurement, Measurement)
     titles = titles or {}
-    references = {name: head for name, head in REFERENCES.items() if name in one.systems and not one.paced}
-    rows = [["", one.unit, *COLUMNS, *references.values()]]
+    others = references(one)
+    rows = [["", one.unit, *["MB/s"] * one.streams, *COLUMNS, *others.values()]]
     for name, measured in one.systems.items():
-        cells = [column(measured) for column in COLUMNS.values()]
-        ratios = (ratio(one, RATE, name, reference) for reference in references)
+        cells = [f"{one.megabytes(name):,.0f}"] * one.streams
+        cells += (column(measured) for column in COLUMNS.values())
+        ratios = (ratio(one, RATE, name, reference) for reference in others)
         cells += (times(found.value if found else None) for found in ratios)
         rows.append([titles.get(name, name), throughput(one.throughput(name), one.unit), *cells])
     return "\n".join((one.heading, *aligned(rows)))

@@ -61,6 +61,7 @@ _ECHO = (
     Target("bytes echo", "bytes", "pycapnp", ">=", 8),
     Target("bytes echo", "bytes", "bare", ">=", 0.65),
 )
+_ITEMS = Target("stream items of 100 bytes", "streams", "", ">=", 2, replace(RATE, name="items/s"), size=100)
 _SAY = Target("Hello.Say, no delay", "say", "go-default", ">=", 1.5)
 
 TARGETS = (
@@ -70,6 +71,9 @@ TARGETS = (
     *_at(1000, _SAY),
     *_at(1000, Target("bytes echo", "bytes", "go-default", "<", 1, P99)),
     *_at(1, Target("bytes echo", "bytes", "go-default", "<=", 1.25, P50)),
+    replace(_ITEMS, reference="go-default"),
+    replace(_ITEMS, reference="go-best"),
+    replace(_ITEMS, reference="grpc-aio", bound=20),
     Target("1 MiB echo", LARGE, "go-default", ">=", 1, replace(RATE, name="GB/s"), size=MIB),
     Target(
         "19,000 idle connections", IDLE, "go-default", "<=", 0.25, replace(RATE, name="bytes each"), connections=19_000

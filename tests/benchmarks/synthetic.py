@@ -108,6 +108,9 @@ def results() -> dict[str, Any]:
         measurement("connect", "connect, call, close", ("ours", "go-default"), 0.02, pattern="connect", callers=50),
         measurement("busy", "1 KiB echo, 19,000 connections", ("ours", "go-best"), 0.3, size=1024, connections=19_000),
         measurement("paced", "paced", ("ours", "go-best"), pattern="open", rate=20_000.0, background=10.0),
+        *(items("streams", pattern="items", size=size) for size in (100, 65_536)),
+        items("fan-in", pattern="fan-in", size=100, callers=10_000),
+        extras(),
     ]
     return {
         "schema": 1,
@@ -120,12 +123,37 @@ def results() -> dict[str, Any]:
         "left_out": {},
         "failures": [],
         "calls": calls,
-        "memory": [*(idle(connections, connections // 19_000) for connections in (19_000, 76_000)), after_load()],
+        "memory": [*(idle(number, number // 19_000) for number in (19_000, 76_000)), after_load(), idle_streams()],
         "imports": {
             "import arpc": {"seconds": 0.05, "ratio": 1.15},
             "import asyncio, uvloop": {"seconds": 0.043, "ratio": 1.0},
         },
     }
+
+
+def items(case: str, **load: Any) -> dict[str, Any]:
+    """Items of streams, of which no latency is known."""
+    one = measurement(case, f"{case}: items of streams", ("ours", "go-default", "go-best", "grpc-aio"), 3.0, **load)
+    for system in one["systems"].values():
+        system.update(latency={}, curve=[])
+    return one
+
+
+def extras() -> dict[str, Any]:
+    """Calls of ours that carry more, beside plain ones."""
+    one = measurement("extras", "bytes echo with metadata and deadlines", ("ours",), pattern="extras")
+    for name, part in {"ours-metadata": 0.8, "ours-deadline": 0.9, "ours-both": 0.75}.items():
+        one["systems"][name] = measured(one["systems"]["ours"]["rate"] * part, 100)
+    return one
+
+
+def idle_streams() -> dict[str, Any]:
+    systems = {
+        name: {"server_bytes_per_stream": server, "client_bytes_per_stream": client}
+        for name, server, client in (("ours", 2_000.0, 600.0), ("go-default", 4_000.0, 1_000.0))
+    }
+    title = "memory of 10,000 idle streams on 10 connections"
+    return {"case": "idle-streams", "title": title, "streams": 10_000, "connections": 10, "systems": systems}
 
 
 def idle(connections: int, processes: int) -> dict[str, Any]:

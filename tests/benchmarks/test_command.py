@@ -300,7 +300,8 @@ def test_options_that_are_not_given() -> None:
     full, quick = options.parse([]), options.parse(["--quick"])
     assert full.kinds == list(registry.ALL)
     assert quick.kinds == list(registry.QUICK)
-    assert {"bytes", "busy", "idle", "after-load", "imports"} < set(full.cases)
+    assert {"bytes", "busy", "streams", "fan-in", "extras"} < set(full.cases)
+    assert {"idle", "idle-streams", "after-load", "imports"} < set(full.cases)
     assert quick.cases == ["bytes", "json"]
     assert (list(full.callers), list(quick.callers)) == ([1, 100, 500, 1000, 2000, 5000], [1, 100, 1000])
     assert (full.output, quick.output) == (FOLDER / "last" / "full.json", FOLDER / "last" / "quick.json")

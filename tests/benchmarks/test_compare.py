@@ -116,6 +116,26 @@ def test_memory_counts() -> None:
     assert "x 0.50" in text
 
 
+def test_memory_of_idle_streams_counts_on_both_sides() -> None:
+    after = small()
+    after["memory"][3]["systems"]["ours"]["server_bytes_per_stream"] *= 1.2
+    after["memory"][3]["systems"]["ours"]["client_bytes_per_stream"] *= 0.5
+    text, worse = compare(small(), after)
+    assert worse
+    assert [(row[-1], "server" in "".join(row)) for row in changed(text)] == [("worse", True), ("x 0.50", False)]
+
+
+def test_calls_that_carry_more_are_compared_with_plain_ones() -> None:
+    before, after = results(), results()
+    for data in (before, after):
+        data["calls"] = [find(data, "extras")]
+    scaled(find(after, "extras")["systems"]["ours-both"], 0.5)
+    text, worse = compare(before, after, references=["ours"])
+    assert worse
+    assert "ours-both / ours" in text
+    assert "ours-metadata / ours" not in text
+
+
 def test_units() -> None:
     after = small()
     scaled(find(after, "large")["systems"]["ours"], 2)

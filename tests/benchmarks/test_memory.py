@@ -17,7 +17,7 @@ from benchmarks.opponents.ours import Ours, OursTwo
 from benchmarks.opponents.pycapnp import Pycapnp
 from benchmarks.report.schema import Memory
 from benchmarks.workload import Setup
-from tests.benchmarks.programs import SERVES, Scripted, ready, systems
+from tests.benchmarks.programs import RESULT, SERVES, Scripted, ready, systems
 
 MIB = 1 << 20
 
@@ -68,6 +68,17 @@ def test_idle_connections_of_our_clients() -> None:
     assert list(figures) == ["ours"]
 
 
+HOLDS = """
+import json, sys
+asked = []
+for line in sys.stdin:
+    asked.append(int(line))
+    print(json.dumps({"streams": sum(asked)}), flush=True)
+print(json.dumps(RESULT))
+"""
+"""A client that says that it holds as many streams as it is asked to."""
+
+
 def accepting(answer: str) -> str:
     """A server that answers each request so; `body` is what came after the header."""
     return f"""
@@ -105,6 +116,33 @@ def test_a_server_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
     _, failures = measured(memory.Idle(5), OnTheWire(SERVES.replace("here", nobody)))
     assert failures == ["Scripted: not all of 10 connections made their call"]
     assert "ConnectionRefusedError" in capfd.readouterr().err
+
+
+@systems(Ours, GoArpcDefault)
+def test_idle_streams(kind: type[Opponent]) -> None:
+    figures, failures = measured(memory.IdleStreams(1000), ready(kind), Bare())  # which has no streams
+    assert not failures
+    ((name, one),) = figures.items()
+    assert name == kind.name
+    assert set(one) == {"server_bytes_per_stream", "client_bytes_per_stream"}
+    assert all(50 < each < 50_000 for each in one.values()), one
+
+
+@pytest.mark.parametrize(
+    ("client", "failure"),
+    [
+        ("", "not all of 10 streams were opened"),
+        (HOLDS.replace("sum(asked)", "5"), "not all of 10 streams were opened"),
+        (HOLDS.replace("sum(asked)", "sum(asked[:1])"), "not all of 30 streams were opened"),
+        (HOLDS, "3 of 30 idle streams had their item read"),
+        (HOLDS.replace("RESULT", "'no result'"), "0 of 30 idle streams had their item read"),
+    ],
+)
+def test_idle_streams_that_are_not_there(client: str, failure: str) -> None:
+    holding = Scripted(client=client.replace("RESULT", repr(RESULT)))
+    holding.patterns = frozenset({"hold"})
+    figures, failures = measured(memory.IdleStreams(20), holding)
+    assert (figures, failures) == ({}, [f"Scripted: {failure}"])
 
 
 def test_after_a_load() -> None:

@@ -241,6 +241,8 @@ def test_the_cases_have_names_and_loads_that_fit() -> None:
     assert [load.callers for load in known["bytes"].loads] == [1, 100, 500, 1000, 2000, 5000]
     assert {load.delay for load in known["say"].loads} == {0, 0.01, 0.03}
     assert {load.body for load in known["json"].loads} == {"json"}
+    assert [(load.pattern, load.size) for load in known["streams"].loads] == [("items", 100), ("items", 65_536)]
+    assert [(load.callers, load.connections) for load in known["fan-in"].loads] == [(10_000, 10)]
     few = cases.cases([3], [0.5], 7)
     assert [(load.callers, load.delay) for load in few["say"].loads] == [(3, 0.5)]
     assert [(load.callers, load.connections) for load in few["busy"].loads] == [(7, 7)]

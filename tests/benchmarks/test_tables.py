@@ -58,11 +58,25 @@ def test_other_units_and_what_is_not_there() -> None:
     assert notify[1].split()[0] == "notifies/s"
     assert notify[2].split()[3:6] == ["-", "-", "-"]
     assert "x Go best" not in notify[1]
+    streams = text_table(find(data, "streams", size=65_536)).splitlines()
+    assert streams[0] == "streams: items of streams; 100 streams, 64 KiB, 10 connections"
+    assert streams[1].split()[:2] == ["items/s", "MB/s"]
+    rate, megabytes = (float(cell.replace(",", "")) for cell in streams[2].split()[1:3])
+    assert megabytes == pytest.approx(rate * 65_536 / 1e6, rel=1e-3)
     paced = text_table(find(data, "paced"))
     assert paced.startswith("paced; fixed rate, 20,000 calls/s, beside 10 x 1 MiB/s")
     assert "x Go best" not in paced
     nobody = find(data, "bytes") | {"systems": {}}
     assert len(text_table(nobody).splitlines()) == 2
+
+
+def test_calls_that_carry_more_are_compared_with_plain_ones() -> None:
+    data = results()
+    head, *rows = text_table(find(data, "extras")).splitlines()[1:]
+    assert re.split(r"\s{2,}", head.strip())[9:] == ["x plain"]
+    assert [line.split()[-1] for line in rows] == ["1.00", "0.800", "0.900", "0.750"]
+    page = markdown(data)
+    assert row(page, "ratio of calls/s", "ours-both / arpc (ours)")[1] == "0.750"
 
 
 def test_a_system_without_an_answer_has_no_ratio() -> None:
@@ -113,6 +127,11 @@ def test_the_report_has_every_case_and_every_figure() -> None:
     assert row(page, "ratio of p99", "arpc (ours) / Go arpc, best")[1] == "0.565"  # of the pattern with a given rate
     assert row(page, "bytes per connection", "nbio (frames)")[1:] == ["2,310", "2,310"]
     assert row(page, "bytes per connection", "arpc (ours) / Go arpc, default")[1] == "0.180"
+    assert row(page, "bytes per stream", "arpc (ours)")[1:] == ["2,000", "600"]
+    assert row(page, "bytes per stream", "arpc (ours) / Go arpc, default")[1:] == ["0.500", "0.600"]
+    assert row(page, "MB/s", "grpc.aio")[1:] == [f"{find(data, 'streams')['systems']['grpc-aio']['rate'] / 1e4:,.0f}"]
+    assert row(page, "CPU s per million items", "arpc (ours)")
+    assert row(page, "items/s", "arpc (ours)")
     assert row(page, "", "`import arpc`")[1:] == ["50.0", "1.15"]
     for delay in ("10 ms", "30 ms"):
         assert f"10 connections, handlers sleep {delay}" in page
@@ -142,7 +161,7 @@ def test_the_report_says_what_is_wrong() -> None:
 
 def test_a_run_of_nearly_nothing() -> None:
     data = results() | {"calls": [], "memory": [], "imports": {}, "systems": {}}
-    assert "0 met, 0 missed, 16 not measured" in markdown(data)
+    assert "0 met, 0 missed, 19 not measured" in markdown(data)
     assert len(next(tables_of(readme_table(data)))) == 1
 
 

@@ -107,6 +107,28 @@ func (c conn) Reverse(l load.Load) (result load.Result, err error) {
 	return result, json.Unmarshal(answer, &result)
 }
 
+func (c conn) Stream() load.Stream {
+	return stream{c.client.NewStream(itemsMethod)}
+}
+
+// stream is one to the server; it is opened by its first item.
+type stream struct {
+	items *arpc.Stream
+}
+
+func (s stream) Send(item []byte) error {
+	return s.items.Send(item)
+}
+
+func (s stream) Total() (int64, error) {
+	s.items.CloseSendContext(context.Background())
+	var digits string
+	if err := s.items.Recv(&digits); err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(digits, 10, 64)
+}
+
 func (c conn) Close() error {
 	c.client.Stop()
 	return nil

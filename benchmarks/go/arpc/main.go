@@ -16,6 +16,7 @@ const (
 	noteMethod     = "/note"
 	receivedMethod = "/received"
 	reverseMethod  = "/reverse"
+	itemsMethod    = "/items"
 )
 
 var (

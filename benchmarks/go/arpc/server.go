@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"net"
 	"strconv"
 	"sync/atomic"
@@ -18,7 +19,8 @@ func start(s load.Setup) (string, error) {
 	server := arpc.NewServer()
 	answer(server.Handler, s)
 	count(server.Handler)
-	server.Handler.Handle(reverseMethod, reverse, true) // inline it would hold up the answers to its own calls
+	server.Handler.HandleStream(itemsMethod, countItems, true) // inline the first stream would hold up all others
+	server.Handler.Handle(reverseMethod, reverse, true)        // inline it would hold up the answers to its own calls
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
@@ -100,4 +102,19 @@ func reverse(ctx *arpc.Context) {
 		return
 	}
 	ctx.Write(result)
+}
+
+// countItems answers a stream that has ended with the number of its items, in digits.
+func countItems(stream *arpc.Stream) {
+	var read int64
+	for {
+		var item []byte
+		if err := stream.Recv(&item); err == io.EOF {
+			break
+		} else if err != nil {
+			return
+		}
+		read++
+	}
+	_ = stream.SendAndClose(strconv.FormatInt(read, 10)) // a client that has gone counts it as an error
 }

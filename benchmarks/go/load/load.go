@@ -62,6 +62,17 @@ type Reverser interface {
 	Reverse(l Load) (Result, error) // of the server's ClosedLoop on this connection
 }
 
+// Streamer is a Conn that can open streams to the server, for the patterns items, fan-in and hold.
+type Streamer interface {
+	Stream() Stream
+}
+
+// Stream is one whose items the server's handler counts.
+type Stream interface {
+	Send(item []byte) error // waits while there is no room for it
+	Total() (int64, error)  // ends it; the items that the server has read
+}
+
 func setupFlags(flags *flag.FlagSet) *Setup {
 	s := &Setup{}
 	flags.StringVar(&s.Body, "body", "bytes", "the body to answer: bytes, json or say")
@@ -71,7 +82,7 @@ func setupFlags(flags *flag.FlagSet) *Setup {
 
 func loadFlags(flags *flag.FlagSet) *Load {
 	l := &Load{}
-	flags.StringVar(&l.Pattern, "pattern", "closed", "closed, open, notify, reverse or connect")
+	flags.StringVar(&l.Pattern, "pattern", "closed", "closed, open, notify, reverse, connect, items, fan-in or hold")
 	flags.StringVar(&l.Body, "body", "bytes", "bytes, json or say")
 	flags.IntVar(&l.Size, "size", 581, "bytes of the body, or of the note in the JSON body")
 	flags.IntVar(&l.Callers, "callers", 100, "callers at work at the same time")

@@ -2,6 +2,7 @@ package load
 
 import (
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -37,6 +38,30 @@ func (f fake) Reverse(l Load) (Result, error) {
 		calls[number], _ = f.Call(l.Body, l.Size, number)
 	}
 	return ClosedLoop(calls, l), nil
+}
+
+func (f fake) Stream() Stream {
+	return &fakeStream{answer: f.answer}
+}
+
+// fakeStream asks, at its end, as caller 1: it has failed with an error, and it has lost an item unless that is right.
+type fakeStream struct {
+	answer func(caller int) (bool, error)
+	items  int64
+}
+
+func (s *fakeStream) Send(item []byte) error {
+	time.Sleep(10 * time.Microsecond)
+	s.items++
+	return nil
+}
+
+func (s *fakeStream) Total() (int64, error) {
+	right, err := s.answer(1)
+	if !right {
+		return s.items - 1, err
+	}
+	return s.items, err
 }
 
 func (f fake) Close() error {
@@ -87,5 +112,34 @@ func TestWrongAnswersAndFailedCallsAreErrors(t *testing.T) {
 	}
 	if open := runFake(t, "open", func(int) (bool, error) { return false, nil }); open.Errors < 50 || open.Total != 0 {
 		t.Errorf("every answer is wrong: %+v", open)
+	}
+}
+
+func TestItemsThatTheServerHasRead(t *testing.T) {
+	for _, pattern := range []string{"items", "fan-in"} {
+		all := runFake(t, pattern, func(int) (bool, error) { return true, nil })
+		if all.Errors != 0 || all.Calls == 0 || all.Total != all.Calls || all.Seconds < 0.15 || all.Histogram != "" {
+			t.Errorf("%s: %+v", pattern, all)
+		}
+		lost := runFake(t, pattern, func(int) (bool, error) { return false, nil })
+		if lost.Errors != 4 || lost.Calls == 0 {
+			t.Errorf("%s: each of four streams lost an item: %+v", pattern, lost)
+		}
+		failed := runFake(t, pattern, func(int) (bool, error) { return true, errors.New("no") })
+		if failed.Errors != 4 || failed.Calls != 0 {
+			t.Errorf("%s: four streams failed: %+v", pattern, failed)
+		}
+	}
+}
+
+func TestStreamsAreHeldUntilTheInputEnds(t *testing.T) {
+	var out strings.Builder
+	conns := []Conn{fake{answer: func(int) (bool, error) { return true, nil }}, fake{answer: func(int) (bool, error) { return true, nil }}}
+	result, err := hold(Load{Size: 100}, conns, strings.NewReader("2\n3\n"), &out)
+	if err != nil || result.Calls != 5 || result.Errors != 0 {
+		t.Errorf("%+v, %v", result, err)
+	}
+	if out.String() != "{\"streams\":2}\n{\"streams\":5}\n" {
+		t.Errorf("it said %q", out.String())
 	}
 }

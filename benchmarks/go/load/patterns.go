@@ -18,6 +18,12 @@ func run(l Load, dial dial) (Result, error) {
 		return onConnections(l, dial, runNotify)
 	case "reverse":
 		return onConnections(l, dial, runReverse)
+	case "items":
+		return onConnections(l, dial, runItems)
+	case "fan-in":
+		return onConnections(l, dial, runFanIn)
+	case "hold":
+		return onConnections(l, dial, runHold)
 	case "connect":
 		return runConnect(l, dial)
 	}
