@@ -58,7 +58,8 @@ class Receiving(Generic[R]):
         """Those that came after them, in order."""
         self._taken = 0
         """The cost of those that were taken, as far as the other side has not been told."""
-        self._readers: list[asyncio.Future[Any]] | None = None
+        self._readers: asyncio.Future[Any] | list[asyncio.Future[Any]] | None = None
+        """Who waits for an item: nearly always one, without a list that would cost 88 bytes."""
         self._error: BaseException | None = None
         """Why the stream has ended: writers get it at once, readers after the last item."""
         self._complete = False
@@ -212,9 +213,11 @@ class Receiving(Generic[R]):
         self._flows.wanted(self._flow)
         waiter: asyncio.Future[Any] = endpoint.loop.create_future()
         if self._readers is None:
-            self._readers = [waiter]
-        else:
+            self._readers = waiter
+        elif isinstance(self._readers, list):
             self._readers.append(waiter)
+        else:
+            self._readers = [self._readers, waiter]
         if slot is not NEVER:
             slot.add(waiter)
         return waiter
@@ -223,8 +226,11 @@ class Receiving(Generic[R]):
         self._connection.stream_waits(-1)
         if slot is not NEVER:
             slot.discard(waiter)
-        if self._readers is not None and waiter in self._readers:
+        if self._readers is waiter:
+            self._readers = None
+        elif isinstance(self._readers, list) and waiter in self._readers:
             self._readers.remove(waiter)
+            self._readers = self._readers or None
 
     def _no_more(self) -> BaseException:
         error = self._error
@@ -244,7 +250,9 @@ class Receiving(Generic[R]):
 
     def _wake_readers(self) -> None:
         readers, self._readers = self._readers, None
-        for waiter in readers or ():
+        if readers is None:
+            return
+        for waiter in readers if isinstance(readers, list) else (readers,):
             if not waiter.done():
                 waiter.set_result(None)
 

@@ -152,7 +152,7 @@ class Stream(Sending[R, S], Generic[R, S]):
             self._error = error
         self._flow.sending = self._flow.receiving = False
         by_peer = isinstance(error, (StreamReset, ConnectionClosed))
-        told = by_peer and bool(self._readers or self._senders or self.waiting)
+        told = by_peer and (self._readers is not None or bool(self._senders) or self.waiting)
         self._wake()
         self._stop_timers()
         if self.watcher is not None:

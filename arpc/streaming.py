@@ -187,25 +187,27 @@ def _with_items(
     items = handler.items.name if handler.items is not None else None
     expected = None if handler.generates else checked(handler.result)
 
-    async def run(stream: Items, source: StreamSource) -> None:
-        body = await stream.body() if takes_body else b""
+    def call(stream: Items, source: StreamSource, body: bytes) -> Any:
         arguments = read(source, body)
         if items is not None:
             arguments[items] = stream
-        called = function(**arguments)
-        if handler.generates:
-            async with aclosing(called) as answers:
-                async for answer in answers:
-                    await stream.send(answer)
-        else:
-            answer = await called
-            if expected is not None and not isinstance(answer, expected):
-                raise bad_result(handler, answer)
-            if answer is not None:
+        return function(**arguments)
+
+    async def generate(stream: Items, source: StreamSource) -> None:
+        async with aclosing(call(stream, source, await stream.body() if takes_body else b"")) as answers:
+            async for answer in answers:
                 await stream.send(answer)
         await stream.end()
 
-    return run
+    async def give(stream: Items, source: StreamSource) -> None:
+        answer = await call(stream, source, await stream.body() if takes_body else b"")
+        if expected is not None and not isinstance(answer, expected):
+            raise bad_result(handler, answer)
+        if answer is not None:
+            await stream.send(answer)
+        await stream.end()
+
+    return generate if handler.generates else give
 
 
 def _chained(

@@ -65,11 +65,11 @@ def _echoes() -> arpc.Router:
         return await closed_loop([lambda body: call(ECHO, body, returns=bytes)] * load.callers, load)
 
     @router.stream(ITEMS)
-    async def items(items: AsyncIterator[bytes]) -> int:
+    async def items(stream: arpc.Stream[bytes, int]) -> None:
         read = 0
-        async for _ in items:
+        async for _ in stream:
             read += 1
-        return read
+        await stream.send(read)
 
     return router
 
