@@ -96,7 +96,7 @@ class Acceptor:
 class StreamTask:
     """The handler of one stream while it runs."""
 
-    __slots__ = ("_acceptor", "_grace", "_made", "_opening", "_route", "stream", "task")
+    __slots__ = ("_acceptor", "_grace", "_made", "_opening", "_route", "_size", "stream", "task")
 
     def __init__(
         self,
@@ -113,6 +113,10 @@ class StreamTask:
         self._opening: Message = (command, flag, extra, id, route.method, b"")  # its item is the stream's, and no body
         self._made: StreamContext | None = None
         self._grace: asyncio.TimerHandle | None = None
+        extra = opening[2]
+        self._size = extra.size if isinstance(extra, Metadata) else 0
+        """Bytes of metadata that are held for it: they count as an item that waits."""
+        acceptor.connection.session.make_flows().hold(self._size)
         self.stream = stream
         stream.watcher = self
         if deadline is not None:
@@ -156,6 +160,8 @@ class StreamTask:
         if self._grace is not None:
             self._grace.cancel()
         bounded.pop(self, None)
+        if self._size:
+            self._acceptor.connection.session.make_flows().drop(self._size)
         stream = self.stream
         stream.watcher = None
         error = asyncio.CancelledError() if task.cancelled() else task.exception()

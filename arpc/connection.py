@@ -129,6 +129,8 @@ class Connection(Outlet):
     # --- the session's hooks
 
     def on_messages(self, frames: list[Message]) -> None:
+        if not self.open:  # ended by an event of this very chunk
+            return
         inbox = self.inbox
         if inbox is None:
             inbox = self.inbox = Inbox(self)

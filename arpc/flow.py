@@ -35,6 +35,8 @@ UNBOUNDED: Final = 1 << 62
 REMEMBERED: Final = 4096
 """Ended streams of a peer without extensions whose late frames are known for what they are."""
 
+LATE: Final = "the other side answered the Hello after hello_timeout: connect again, or give it more time"
+
 _pack = HEADER.pack
 
 
@@ -117,6 +119,8 @@ class Flows:
         LimitExceeded if the other side takes no more streams, or not so large a frame.
         """
         session = self._session
+        if session.late:
+            raise LocalProtocolError(f"no streams here: {LATE}")
         limit = session.remote.max_streams if session.remote.max_streams is not None else session.options.max_streams
         if len(self.opened) >= limit:
             raise LimitExceeded(f"{limit} streams are open, as many as the other side accepts (max_streams)")
@@ -260,6 +264,8 @@ class Flows:
             if not command & STREAM_LOCAL or not self._begins(id):
                 self._session.dropped += 1
                 return
+            if self._session.late:
+                raise RemoteProtocolError(f"a stream is opened, and {LATE}")
             self._accept(message)
             flow = table.get(id)  # another one where it was refused, and what comes is to be thrown away
             if flow is None:
@@ -361,6 +367,10 @@ class Flows:
         self.accepted.clear()
         self.full.clear()
         return owners
+
+    def hold(self, size: int) -> None:
+        """So many bytes are held for a stream beside its items."""
+        self.queued += size
 
     def drop(self, size: int) -> None:
         """Items that waited and cost so much will not be read any more."""

@@ -35,6 +35,7 @@ class Handshake(Output):
         "dropped",
         "empties",
         "initiator",
+        "late",
         "meta",
         "reads_meta",
         "splitter",
@@ -49,6 +50,8 @@ class Handshake(Output):
         self.capabilities = NONE
         """What is used; the flags below say the same, since an enum is slow to ask."""
         self.meta = self.reads_meta = self.can_cancel = self.credits = self.empties = False
+        self.late = False
+        """The answer to this side's Hello came after ``hello_timeout``."""
         self.dropped: int = 0
         """Frames for nobody: late or duplicate answers and pongs, notifies to nothing, items of streams that ended."""
 
@@ -152,5 +155,6 @@ class Handshake(Output):
             else:
                 self._adopt(hello)
         elif decode_hello(data) is not None:
-            # Too late: the base protocol is used for good. But the other side does not know, and sends what it may.
-            self.reads_meta = True
+            # The base protocol is used for good. But the other side does not know: it sends what it may, and on streams
+            # it would wait for credit.
+            self.late = self.reads_meta = True

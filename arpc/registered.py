@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
-from typing import Any, Final, NoReturn, get_type_hints
+from typing import Any, Final, NoReturn, get_origin, get_type_hints
 
 from .context import Context
 from .errors import RegistrationError
 
 log = logging.getLogger("arpc")
 
-__all__ = ["ITERATORS", "Registered", "called_by", "evaluated"]
+__all__ = ["ITERATORS", "Registered", "called_by", "evaluated", "is_stream"]
 
 
 ITERATORS: Final = (AsyncIterator, AsyncIterable, AsyncGenerator)
@@ -82,6 +82,11 @@ class Registered:
             self._warned = True
             advice = "await something in it" if self.is_async else "register it with threaded=True"
             log.warning("handler %s blocked the event loop for %.0f ms: %s", self.name, seconds * 1000, advice)
+
+
+def is_stream(annotation: Any) -> bool:
+    """Whether this is :class:`~arpc.Stream`, or one of its kinds."""
+    return bool(getattr(get_origin(annotation) or annotation, "__arpc_stream__", False))
 
 
 def evaluated(function: Any, scope: dict[str, Any] | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 from .bodies import NO_BODY
 from .context import Context
 from .errors import RegistrationError, StreamEnded, StreamReset, remote_error
-from .registered import ITERATORS
+from .registered import ITERATORS, is_stream
 
 __all__ = ["rpc"]
 
@@ -42,7 +42,7 @@ def _says_iterator(function: Any) -> bool:
     """Whether a plain function is annotated to return an async iterator, as an abstract generator is."""
     returns = getattr(function, "__annotations__", {}).get("return")
     if isinstance(returns, str):
-        return returns.rpartition(".")[2].startswith(("AsyncIterator[", "AsyncGenerator[", "AsyncIterable["))
+        return returns.strip("'\"").partition("[")[0].rpartition(".")[2] in {kind.__name__ for kind in ITERATORS}
     return (get_origin(returns) or returns) in ITERATORS
 
 
@@ -117,6 +117,11 @@ def _proxy_method(service: type, owner: str, attribute: str, scope: dict[str, An
         raise RegistrationError(f"{owner}.{attribute} has annotations that cannot be evaluated: {error}") from None
     if Context in hints.values():
         raise RegistrationError(f"{owner}.{attribute} takes a Context: in a service arpc.current() is the context")
+    if any(map(is_stream, hints.values())):
+        raise RegistrationError(
+            f"{owner}.{attribute} takes a Stream, which has no typed client: take an AsyncIterator, and yield; or use"
+            " router.stream and peer.open_stream"
+        )
     read = _Arguments(function, hints, f"{owner}.{attribute}")
     returns = hints.get("return", Any)
     generates = not inspect.iscoroutinefunction(function)

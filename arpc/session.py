@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from .answers import take_answers
 from .errors import OVERLOADED, DuplicateRequest, RemoteProtocolError
-from .flow import Flow, Flows
+from .flow import LATE, Flow, Flows
 from .frame import (
     CANCEL,
     COMMAND_MASK,
@@ -307,6 +307,11 @@ class Session(Handshake):
         finally:
             if messages:
                 self.hooks.on_messages(messages)
+
+    def _on_pong(self, data: bytes) -> None:
+        super()._on_pong(data)
+        if self.late and self.flows is not None and len(self.flows):
+            raise RemoteProtocolError(f"a stream is open, and {LATE}")
 
     def _with_metadata(self, frame: Frame) -> Message:
         """Takes the trailer off a frame."""

@@ -164,7 +164,7 @@ class Stream(Sending[R, S], Generic[R, S]):
         self._left = True
         if self.waiting:
             self._flows.drop(self.queued + self._taken)
-        self._ready = self._arrived = None
+        self._ready = self._arrived = self._error = None
         self._wake()
         self._stop_timers()
 

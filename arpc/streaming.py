@@ -19,7 +19,7 @@ from .context import StreamContext
 from .errors import RpcError
 from .handler import INLINE, Known, Route, RunInThread, Source, arguments_of, bad_result, checked
 from .middleware import Middleware, compose
-from .registered import ITERATORS, Registered, called_by
+from .registered import ITERATORS, Registered, called_by, is_stream
 
 __all__ = ["StreamRoute", "StreamingHandler", "streams_items"]
 
@@ -142,11 +142,6 @@ class StreamingHandler(Registered):
             return given if len(given) == 2 else (Any, Any)
         received = _item_of(self.items.annotation) if self.items is not None else bytes
         return received, _item_of(self.result) if self.generates else self.result
-
-
-def is_stream(annotation: Any) -> bool:
-    """Whether this is :class:`~arpc.Stream`, or one of its kinds."""
-    return bool(getattr(get_origin(annotation) or annotation, "__arpc_stream__", False))
 
 
 def streams_items(function: Any, annotations: dict[str, Any]) -> bool:

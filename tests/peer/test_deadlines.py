@@ -294,3 +294,33 @@ async def test_deadlines_far_away_are_no_burden(connect: Connect) -> None:
     link = await connect(chain.router)
     await link.client.call("/left", "far", timeout=1e9)
     assert (chain.seen["far"] or 0) > 9e8
+
+
+async def test_a_lone_message_with_a_deadline_or_metadata_is_one_write(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unfinished frame would wait over there for its trailer."""
+    router = arpc.Router()
+
+    @router.handle("/answer")
+    async def answer(ctx: arpc.Context, body: bytes) -> str:
+        ctx.answer_metadata["place"] = "here"
+        return "answer"
+
+    link = await connect(router, router)
+    writes: dict[Any, int] = {}
+    for peer in link.both:
+        transport: Any = peer._connection.transport
+
+        def write(data: bytes, of: Any = peer, write: Any = transport.write) -> None:
+            writes[of] = writes.get(of, 0) + 1
+            write(data)
+
+        monkeypatch.setattr(transport, "write", write)
+    ways: list[dict[str, Any]] = [{}, {"timeout": 5}, {"metadata": {"a": "b"}}, {"timeout": 5, "metadata": {"a": "b"}}]
+    for one, other in (link.both, link.both[::-1]):
+        for how in ways:
+            writes.clear()
+            for _ in range(5):
+                assert await one.call("/answer", b"body", returns=str, **how) == "answer"
+            assert writes == {one: 5, other: 5}, how

@@ -289,3 +289,13 @@ async def test_a_handler_past_its_deadline_is_cancelled_though_both_halves_have_
         assert await rest(stream) == []
     await asyncio.wait_for(cancelled.wait(), 1)
     assert "Traceback" not in logged()
+
+
+async def test_a_stream_has_no_typed_client(connect: Connect) -> None:
+    class Chat:
+        @arpc.rpc
+        async def chat(self, stream: arpc.Stream[str, str]) -> None: ...
+
+    link = await connect()
+    with pytest.raises(arpc.RegistrationError, match=r"Chat\.chat takes a Stream, which has no typed client"):
+        link.client.service(Chat)
