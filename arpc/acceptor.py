@@ -11,6 +11,7 @@ from .context import StreamContext, serving
 from .deadlines import bounded
 from .errors import METHOD_NOT_FOUND, ConnectionClosed, StreamEnded, StreamReset
 from .flow import Flow
+from .frame import STREAM
 from .hooks import Message
 from .metadata import Metadata
 from .receiving import BadItem
@@ -69,8 +70,8 @@ class Acceptor:
         stream: Stream[Any, Any] = Stream(connection, route.decode, route.sends)
         flow.owner = stream
         flow.method = route.method
-        self.tasks.add(StreamTask(self, stream, route, opening, deadline))
         stream.begin(flow, limit=min(left, default=None), idle=idle)
+        self.tasks.add(StreamTask(self, stream, route, opening, deadline))
 
     def ended(self, task: StreamTask) -> None:
         """A handler has ended."""
@@ -96,7 +97,7 @@ class Acceptor:
 class StreamTask:
     """The handler of one stream while it runs."""
 
-    __slots__ = ("_acceptor", "_grace", "_made", "_opening", "_route", "_size", "stream", "task")
+    __slots__ = ("_acceptor", "_extra", "_grace", "_made", "_route", "stream", "task")
 
     def __init__(
         self,
@@ -109,13 +110,10 @@ class StreamTask:
         endpoint = acceptor.connection.endpoint
         self._acceptor = acceptor
         self._route = route
-        command, flag, extra, id, _, _ = opening
-        self._opening: Message = (command, flag, extra, id, route.method, b"")  # its item is the stream's, and no body
+        self._extra = opening[2]
+        """Its metadata, if there are any. The rest of its first frame the stream knows."""
         self._made: StreamContext | None = None
         self._grace: asyncio.TimerHandle | None = None
-        extra = opening[2]
-        self._size = extra.size if isinstance(extra, Metadata) else 0
-        """Bytes of metadata that are held for it: they count as an item that waits."""
         acceptor.connection.session.make_flows().hold(self._size)
         self.stream = stream
         stream.watcher = self
@@ -129,9 +127,15 @@ class StreamTask:
         )
         self.task.add_done_callback(self._done, context=endpoint.variables)
 
+    @property
+    def _size(self) -> int:
+        """Bytes of metadata that are held for it: they count as an item that waits."""
+        return self._extra.size if isinstance(self._extra, Metadata) else 0
+
     def context(self) -> StreamContext:
         if self._made is None:
-            self._made = StreamContext(self.stream.peer, self._opening, self.stream)
+            opening: Message = (STREAM, 0, self._extra, self.stream.id, self._route.method, b"")
+            self._made = StreamContext(self.stream.peer, opening, self.stream)
         return self._made
 
     def serves(self, connection: Connection) -> bool:
