@@ -61,8 +61,6 @@ class Metadata:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Metadata) and repr(self) == repr(other)
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         return f"Metadata({dict(self.values)}, {self.deadline}, {self.code!r}, {self.details!r})"
 

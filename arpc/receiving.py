@@ -126,12 +126,7 @@ class Receiving(Generic[R]):
                 self._taken = taken
             else:
                 self._tell(taken)
-        if self._decode is None:
-            return data  # type: ignore[return-value]
-        try:
-            return self._decode(data)
-        except DecodeError as error:
-            raise self._bad(error) from error.__cause__
+        return self._decoded(data)
 
     async def body(self) -> bytes:
         """The next item as it came, or nothing if there is none: what a handler takes as its body."""
@@ -181,7 +176,7 @@ class Receiving(Generic[R]):
 
     def _decoded(self, data: bytes) -> R:
         if self._decode is None:
-            return data  # type: ignore[return-value]
+            return data  # type: ignore[return-value]  # None is given for bytes alone: R is bytes then
         try:
             return self._decode(data)
         except DecodeError as error:

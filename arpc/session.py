@@ -186,12 +186,8 @@ class Session(Handshake):
         if Capability.GOAWAY in self.capabilities:
             self.append(encode(GOAWAY, 0, 0, b"", reason.encode("utf-8", "replace")[: self.send_limit]))
 
-    def forget(self, seq: int) -> None:
-        """Drops a pending request, whose answer is now for nobody."""
-        self.pending.pop(seq, None)
-
     def cancel(self, seq: int) -> None:
-        """Drops a pending request, and tells the other side that nobody waits for it any more."""
+        """Drops a pending request, and tells the other side, if it understands that, that nobody waits any more."""
         if self.pending.pop(seq, None) is not None and self.can_cancel:
             self.append(encode(CANCEL, 0, seq))
 

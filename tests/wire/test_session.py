@@ -115,11 +115,11 @@ def test_an_answer_that_its_token_refuses_is_for_nobody(
 def test_a_forgotten_request_takes_no_answer(make: Make, way: Way) -> None:
     side = make()
     unsent = side.session.request(b"/a", b"", 1)
-    side.session.forget(unsent)
+    side.session.cancel(unsent)
     side.sent()
     late = side.session.request(b"/a", b"", 2)
-    side.session.forget(late)
-    side.session.forget(unsent)
+    side.session.cancel(late)
+    side.session.cancel(unsent)
     side.sent()
     side.feed(way(answer(unsent, b"/a", b"") + answer(late, b"/a", b"")))
     assert side.answers == []
@@ -339,7 +339,7 @@ def test_closing_returns_every_token_with_whether_it_may_have_left(make: Make) -
     session = side.session
     session.request(b"/a", b"", "left")
     session.request(b"/a", b"", "forgotten")
-    session.forget(max(session.pending))
+    session.cancel(max(session.pending))
     session.ping("ping")
     side.sent()
     session.notify(b"/n", b"")
