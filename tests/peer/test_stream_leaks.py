@@ -110,13 +110,15 @@ async def test_streams_leave_memory_flat(connect: Connect, use: Callable[[arpc.P
     tracemalloc.start()
     try:
         await some(200)
-        before = await held()
-        await some(ROUND)
-        grown = await held() - before
+        sizes = [await held()]
+        for _ in range(2):
+            await some(ROUND)
+            sizes.append(await held())
     finally:
         tracemalloc.stop()
-    assert grown < 100 * KIB  # 50 bytes a stream would be more
-    for _ in range(ROUNDS - 2):
+    # A leak grows in every round; a table of the process that happens to be made larger grows once.
+    assert min(sizes[1] - sizes[0], sizes[2] - sizes[1]) < 50 * KIB  # 25 bytes a stream would be more
+    for _ in range(ROUNDS - 3):
         await some(ROUND)
 
 
