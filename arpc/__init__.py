@@ -17,6 +17,7 @@ from .context import Context, current
 from .errors import (
     AddressError,
     ArpcError,
+    CallRefused,
     CallTimeout,
     CodecError,
     ConnectError,
@@ -38,8 +39,10 @@ from .errors import (
     StreamReset,
 )
 from .hello import Capabilities, Capability
+from .identity import Identity
 from .loops import run
 from .options import Event, Options
+from .outgoing import Outgoing
 from .peer import Peer
 from .router import Router
 from .server import Server, Starting, serve
@@ -52,6 +55,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AddressError",
     "ArpcError",
+    "CallRefused",
     "CallTimeout",
     "Capabilities",
     "Capability",
@@ -67,11 +71,13 @@ __all__ = [
     "DecodeError",
     "EncodeError",
     "Event",
+    "Identity",
     "LimitExceeded",
     "LocalProtocolError",
     "LoopError",
     "MethodNotFound",
     "Options",
+    "Outgoing",
     "Overstock",
     "Peer",
     "ProtocolError",

@@ -67,7 +67,7 @@ class Acceptor:
         if handler.timeout is not None:
             left.append(handler.timeout)
         idle = handler.idle_timeout or endpoint.options.stream_idle_timeout
-        stream: Stream[Any, Any] = Stream(connection, route.decode, route.sends)
+        stream: Stream[Any, Any] = Stream(connection, route.decode, route.sends, route.codec)
         flow.owner = stream
         flow.method = route.method
         stream.begin(flow, limit=min(left, default=None), idle=idle)
@@ -160,7 +160,8 @@ class StreamTask:
             self._grace = endpoint.loop.call_later(grace, self.task.cancel, context=endpoint.variables)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        self.task = self._made = None
+        self.task = None
+        context, self._made = self._made, None
         if self._grace is not None:
             self._grace.cancel()
         bounded.pop(self, None)
@@ -169,6 +170,8 @@ class StreamTask:
         stream = self.stream
         stream.watcher = None
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if context is not None:
+            context.end(error)
         if error is None:
             stream.leave()
         elif isinstance(error, BadItem) and stream.is_of(error):

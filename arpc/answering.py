@@ -29,18 +29,22 @@ def respond_with_context(context: Context, inbox: Inbox, frame: Message, reply: 
     values = context.sent_metadata
     if not values or not session.meta:
         session.respond(frame, reply)
-        return
-    try:
-        made = trailer(values, None)
-    except ArpcError as error:
-        log.error("the metadata of an answer of %s cannot be sent: %s", context.method, error)
-        raise RpcError("the handler's metadata could not be encoded", Code.INTERNAL) from None
-    session.respond_with(frame, reply, made)
+    else:
+        try:
+            made = trailer(values, None)
+        except ArpcError as error:
+            log.error("the metadata of an answer of %s cannot be sent: %s", context.method, error)
+            raise RpcError("the handler's metadata could not be encoded", Code.INTERNAL) from None
+        session.respond_with(frame, reply, made)
+    context.end(None, len(reply))
 
 
 def fail(runner: Runner, inbox: Inbox, frame: Message, handler: Registered, error: BaseException) -> None:
     """Answers for a handler that raised: its own text for an RpcError, else a generic one; and logs what is ours."""
     session = inbox.connection.session
+    if runner.made is not None:
+        late = runner.expired and isinstance(error, asyncio.CancelledError)
+        runner.made.end(RpcError(DEADLINE_OVER, Code.DEADLINE_EXCEEDED) if late else error)
     if isinstance(error, DuplicateRequest):
         inbox.connection.close(error)
         return

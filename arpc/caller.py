@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from math import inf
 from threading import get_ident
@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any, Final, TypeVar, overload
 
 from .bodies import encode_body
+from .codecs import Codec
 from .connection import Answer, Connection
 from .context import serving
 from .deadlines import bounded, inherited, left_of
@@ -43,6 +44,14 @@ def _method(name: str) -> bytes:
     return encoded
 
 
+def decode_answer(method: str, decode: Callable[[bytes], Any], answer: bytes) -> Any:
+    """The value of an answer. DecodeError, which names the method."""
+    try:
+        return decode(answer)
+    except DecodeError as error:
+        raise DecodeError(f"the answer of {method}: {error}") from error.__cause__
+
+
 class Caller:
     """One side of a connection, as far as it asks the other for something."""
 
@@ -71,6 +80,7 @@ class Caller:
         timeout: float | Default | None = DEFAULT,
         metadata: Mapping[str, Any] | None = None,
         answer_metadata: dict[str, Any] | None = None,
+        codec: str | Codec | None = None,
     ) -> T: ...
 
     @overload
@@ -83,6 +93,7 @@ class Caller:
         timeout: float | Default | None = DEFAULT,
         metadata: Mapping[str, Any] | None = None,
         answer_metadata: dict[str, Any] | None = None,
+        codec: str | Codec | None = None,
     ) -> None: ...
 
     @overload
@@ -95,6 +106,7 @@ class Caller:
         timeout: float | Default | None = DEFAULT,
         metadata: Mapping[str, Any] | None = None,
         answer_metadata: dict[str, Any] | None = None,
+        codec: str | Codec | None = None,
     ) -> Any: ...
 
     async def call(
@@ -106,6 +118,7 @@ class Caller:
         timeout: float | Default | None = DEFAULT,
         metadata: Mapping[str, Any] | None = None,
         answer_metadata: dict[str, Any] | None = None,
+        codec: str | Codec | None = None,
     ) -> Any:
         """Calls ``method`` on the other side and returns its answer, decoded as ``returns`` and validated.
 
@@ -115,7 +128,8 @@ class Caller:
         default is the option ``timeout`` (30), or what is left to the handler in which this is called, if that is less.
         A timeout that is said or inherited travels as a deadline. A call that times out, or is cancelled, cancels its
         handler over there. ``metadata``: text keys and values for the handler's ``ctx.metadata``; ``answer_metadata``:
-        a dict that takes the answer's. While the socket is full the call waits before it sends.
+        a dict that takes the answer's. ``codec``: that of this method, a name or an object, in place of the
+        connection's. While the socket is full the call waits before it sends.
 
         Inside of a handler at full load any outcome is seen when the handler has its slot again (docs/design.md).
 
@@ -128,8 +142,13 @@ class Caller:
         if endpoint.thread != get_ident() or not endpoint.loop.is_running():
             raise endpoint.misused()
         name = _methods.get(method) or _method(method)
-        data = body if body.__class__ is bytes else encode_body(endpoint.codec, body)
-        decode = None if returns is bytes else endpoint.decoder(returns)
+        if codec is None:
+            data = body if body.__class__ is bytes else encode_body(endpoint.codec, body)
+            decode = None if returns is bytes else endpoint.decoder(returns)
+        else:
+            codec = endpoint.codec_of(codec)
+            data = encode_body(codec, body)
+            decode = None if returns is bytes else endpoint.decoder(returns, codec)
         connection = self._connection
         if timeout is DEFAULT:
             timeout = endpoint.options.timeout
@@ -177,20 +196,24 @@ class Caller:
             if answer_metadata is not None:
                 answer_metadata.update(answer.metadata.values)
             answer = answer.data
-        if decode is None:
-            return answer
-        try:
-            return decode(answer)
-        except DecodeError as error:
-            raise DecodeError(f"the answer of {method}: {error}") from error.__cause__
+        return answer if decode is None else decode_answer(method, decode, answer)
 
-    async def notify(self, method: str, body: Any = None, *, metadata: Mapping[str, Any] | None = None) -> None:
+    async def notify(
+        self,
+        method: str,
+        body: Any = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        codec: str | Codec | None = None,
+    ) -> None:
         """Sends a message that wants no answer, with ``metadata`` for its handler. While the socket is full it waits.
+
+        ``codec`` as for :meth:`call`.
 
         Raises ConnectionClosed; EncodeError; LimitExceeded; LocalProtocolError; LoopError. That it was served is never
         known: the other side drops what it has no handler for.
         """
-        name, data = self._message(method, body)
+        name, data = self._message(method, body, codec)
         connection = self._connection
         gated = connection.blocked and await connection.notice(len(data))
         try:
@@ -202,9 +225,16 @@ class Caller:
             if gated:
                 connection.passed()
 
-    def try_notify(self, method: str, body: Any = None, *, metadata: Mapping[str, Any] | None = None) -> None:
+    def try_notify(
+        self,
+        method: str,
+        body: Any = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        codec: str | Codec | None = None,
+    ) -> None:
         """As :meth:`notify`, without ever waiting: raises :class:`~arpc.Overstock` where that would have to wait."""
-        name, data = self._message(method, body)
+        name, data = self._message(method, body, codec)
         connection = self._connection
         if connection.blocked:
             connection.check_welcome()
@@ -248,11 +278,14 @@ class Caller:
             raise answer
         return monotonic() - started
 
-    def _message(self, method: str, body: Any) -> tuple[bytes, bytes]:
+    def _message(self, method: str, body: Any, codec: str | Codec | None) -> tuple[bytes, bytes]:
         endpoint = self._endpoint
         if endpoint.thread != get_ident() or not endpoint.loop.is_running():
             raise endpoint.misused()
-        data = body if body.__class__ is bytes else encode_body(endpoint.codec, body)
+        if body.__class__ is bytes:
+            data = body
+        else:
+            data = encode_body(endpoint.codec if codec is None else endpoint.codec_of(codec), body)
         return _methods.get(method) or _method(method), data
 
     def _timeout(self, timeout: float | Default | None, name: str = "timeout") -> float | None:

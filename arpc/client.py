@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Unpack
 
 from .codecs import Codec
 from .endpoint import Endpoint
 from .errors import ConnectError, ConnectionClosed, ConnectTimeout
+from .layered import Layered
 from .middleware import Middleware
 from .opening import Opening
 from .options import OptionKeywords
@@ -69,6 +70,12 @@ class Client(Peer):
         await self.close()
 
 
+class LayeredClient(Layered, Client):
+    """A client with ``outgoing=``."""
+
+    __slots__ = ()
+
+
 class Connecting(Opening[Client]):
     """A client that is not connected yet: ``await`` it, or enter it with ``async with``."""
 
@@ -78,14 +85,15 @@ def connect(
     router: Router | None = None,
     *,
     codec: str | Codec | None = None,
-    middleware: Sequence[Middleware] = (),
+    middleware: Iterable[Middleware] = (),
+    outgoing: Iterable[Middleware] = (),
     **options: Unpack[OptionKeywords],
 ) -> Connecting:
     """Connects to ``address``: ``peer = await connect(...)``, or ``async with connect(...) as peer``.
 
     ``router``: what the other side may call here. ``codec``: a name or an object, JSON by default; the other side's
-    must be the same. ``middleware``: stands around every handler here, the first one outermost. ``options``: see
-    :class:`~arpc.Options`.
+    must be the same. ``middleware``: stands around every handler here, ``outgoing``: around every call, notify and
+    stream from here; the first one outermost. ``options``: see :class:`~arpc.Options`.
 
     Raises AddressError; ConnectError (also when the connection ended before both sides had said what they know);
     ConnectTimeout; RegistrationError; ValueError or TypeError for an option.
@@ -93,7 +101,8 @@ def connect(
 
     async def open() -> Client:
         target = parse_address(address)
-        client = Client(Endpoint(router, codec, options, dials=True, middleware=middleware), target)
+        kind = LayeredClient if outgoing else Client
+        client = kind(Endpoint(router, codec, options, dials=True, middleware=middleware, outgoing=outgoing), target)
         await client._dial()
         return client
 

@@ -1,13 +1,16 @@
-"""What a handler can know about the message that it serves."""
+"""What a handler, and the middleware around it, can know about the message that is served."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+import logging
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
+from .codes import Code
+from .errors import RpcError
 from .frame import NOTIFY, STREAM
 from .hooks import Message
 from .metadata import NOTHING, Metadata
@@ -16,10 +19,14 @@ if TYPE_CHECKING:
     from .peer import Peer
     from .stream import Stream
 
-__all__ = ["Context", "FromThread", "State", "StreamContext", "current"]
+__all__ = ["Context", "FromThread", "Observer", "State", "StreamContext", "current"]
 
+log = logging.getLogger("arpc")
 
 T = TypeVar("T")
+
+Observer = Callable[..., object]
+"""Called as ``observer(ctx, error, size, *args)``; see :meth:`Context.on_end`."""
 
 
 class State(dict[str, Any]):
@@ -46,14 +53,18 @@ class State(dict[str, Any]):
 class Context:
     """One message, seen from its handler: a parameter annotated with this class receives it."""
 
-    __slots__ = ("_answer_metadata", "_frame", "_state", "peer")
+    __slots__ = ("_answer_metadata", "_frame", "_observers", "_state", "peer")
+
+    outgoing = False
+    """Whether this side sends the message: see :class:`~arpc.Outgoing`."""
 
     def __init__(self, peer: Peer, frame: Message) -> None:
         self._frame = frame
         self._state: State | None = None
         self._answer_metadata: dict[str, Any] | None = None
+        self._observers: list[tuple[Observer, tuple[Any, ...]]] | None = None
         self.peer = peer
-        """The endpoint that sent the message; call and notify it as you like."""
+        """The other side of the connection; call and notify it as you like."""
 
     @property
     def method(self) -> str:
@@ -118,6 +129,33 @@ class Context:
         if self._state is None:
             self._state = State()
         return self._state
+
+    def on_end(self, observer: Observer, *args: Any) -> None:
+        """Has ``observer(ctx, error, size, *args)`` called once, when it is known how the message ended.
+
+        ``error`` is what is answered (or raised, for what goes out) in place of a result, or None; ``size`` the bytes
+        of the answer's body, 0 where there is none. So it sees what no middleware does: an answer that could not be
+        encoded, a handler that its deadline ended. It is called, not awaited; what it raises is logged.
+        """
+        if self._observers is None:
+            self._observers = [(observer, args)]
+        else:
+            self._observers.append((observer, args))
+
+    def end(self, error: BaseException | None, size: int = 0) -> None:
+        """The message has ended so: tells those who asked with :meth:`on_end`."""
+        observers, self._observers = self._observers, None
+        for observer, args in observers or ():
+            try:
+                observer(self, error, size, *args)
+            except Exception:  # an observer's own: the message has been served
+                log.exception("an observer of %s failed", self.method)
+
+    def code_of(self, error: BaseException) -> str:
+        """The code (see :class:`~arpc.Code`) that a caller gets for an exception that ends this message."""
+        if isinstance(error, RpcError):
+            return error.code or Code.UNKNOWN
+        return Code.CANCELLED if isinstance(error, asyncio.CancelledError) else Code.INTERNAL
 
     @property
     def from_thread(self) -> FromThread:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from threading import get_ident
 from typing import Any, cast
 from weakref import WeakSet
 
 from .bodies import body_decoder
+from .chains import Chains
 from .codecs import Codec, get_codec
 from .connection import Connection
 from .context import serving
 from .errors import CallTimeout, LoopError, RemoteProtocolError
 from .inbox import Inbox
-from .middleware import Middleware
+from .middleware import Middleware, checked
 from .options import Event, OptionKeywords, Options, make_options
-from .router import Router, Routes
+from .router import Router
+from .routes import Routes
 from .runner import Lane
 from .stalls import Stalls
 from .threads import Threads
@@ -33,6 +35,7 @@ class Endpoint:
 
     __slots__ = (
         "__weakref__",
+        "_codecs",
         "_decoders",
         "_waiting_ready",
         "buffered",
@@ -44,6 +47,7 @@ class Endpoint:
         "lingering",
         "loop",
         "options",
+        "outgoing",
         "pristine",
         "routes",
         "stalls",
@@ -63,7 +67,8 @@ class Endpoint:
         keywords: OptionKeywords,
         *,
         dials: bool,
-        middleware: Sequence[Middleware] = (),
+        middleware: Iterable[Middleware] = (),
+        outgoing: Iterable[Middleware] = (),
     ) -> None:
         given = cast(object, router)
         if given is not None and not isinstance(given, Router):
@@ -71,9 +76,6 @@ class Endpoint:
         self.options: Options = make_options(keywords)
         self.codec = get_codec(codec)
         self.threads = Threads(self.options.max_threads)
-        if not isinstance(cast(object, middleware), Iterable):
-            raise TypeError(f"middleware is a list: middleware=[{middleware!r}]")
-        self.routes = Routes(router or Router(), self.codec, self.threads.run, tuple(middleware))
         self.loop = asyncio.get_running_loop()
         self.thread = get_ident()
         self.stopped = False
@@ -101,21 +103,36 @@ class Endpoint:
         """The context variables that every handler starts with: those of ``serve()`` or ``connect()``."""
         self.pristine = [(key, value) for key, value in variables.items() if key is not serving]
         self._waiting_ready: dict[Connection, list[asyncio.Future[Any]]] = {}
+        self._codecs: dict[str, Codec] = {}
         self._decoders: dict[Any, Callable[[bytes], Any]] = {}
+        self.routes = Routes(router or Router(), self.codec, self.threads.run, checked(middleware), self)
+        around = checked(outgoing, outgoing=True)
+        self.outgoing = Chains(around, self) if around else None
+        """What stands around calls, notifies and streams of this side."""
         _remember(self)
 
     # --- bodies
 
-    def decoder(self, type: Any) -> Callable[[bytes], Any]:
-        """The compiled decoder of ``returns=type``. TypeError if the codec can never decode it."""
+    def codec_of(self, codec: str | Codec) -> Codec:
+        """The codec of that name, or that object. ValueError, TypeError if it is none."""
+        if not isinstance(codec, str):
+            return get_codec(codec)
+        known = self._codecs.get(codec)
+        if known is None:
+            known = self._codecs[codec] = get_codec(codec)
+        return known
+
+    def decoder(self, type: Any, codec: Codec | None = None) -> Callable[[bytes], Any]:
+        """The compiled decoder of ``returns=type``, by the endpoint's codec if no other. TypeError if it never can."""
+        key: Any = type if codec is None or codec is self.codec else (codec, type)
         try:
-            decode = self._decoders.get(type)
+            decode = self._decoders.get(key)
         except TypeError:  # a type that cannot be hashed, such as Annotated with a list
-            return body_decoder(self.codec, type)
+            return body_decoder(codec or self.codec, type)
         if decode is None:
             if len(self._decoders) > 4096:
                 self._decoders.clear()
-            decode = self._decoders[type] = body_decoder(self.codec, type)
+            decode = self._decoders[key] = body_decoder(codec or self.codec, type)
         return decode
 
     # --- where it may be used

@@ -8,6 +8,7 @@
     ├── RemoteError                             the other side answered with an error
     │   └── MethodNotFound                      ... because it has no such handler
     ├── RpcError                                raise it in a handler to answer an error of your own
+    ├── CallRefused                             a middleware of this side refused to send; nothing was sent
     ├── Overstock                               ``try_notify`` or ``try_send`` would have to wait
     ├── StreamReset                             a stream was ended at once, by either side
     ├── StreamEnded          (EOFError)         a stream brings no more items
@@ -27,11 +28,12 @@ An error that closed a connection is the ``__cause__`` of what that connection's
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 __all__ = [
     "AddressError",
     "ArpcError",
+    "CallRefused",
     "CallTimeout",
     "CodecError",
     "ConnectError",
@@ -105,6 +107,11 @@ class RemoteError(ArpcError):
         self.code = code
         self.details = details
 
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds after which it makes sense to try again, if the other side said so (in ``details``)."""
+        return _retry_after(self.details)
+
 
 class MethodNotFound(RemoteError):
     """The other side has no handler of that name."""
@@ -128,6 +135,29 @@ class RpcError(ArpcError):
         self.message = str(message)  # so that an exception may be passed on as it was caught
         self.code = code
         self.details = details
+
+
+class CallRefused(ArpcError):
+    """A middleware of this side refused a call, a notify or a stream (a limit, an open circuit). Nothing was sent.
+
+    ``code`` (see :class:`~arpc.Code`) and ``details`` are those of a :class:`RemoteError`, had the other side refused.
+    """
+
+    def __init__(self, message: str, code: str, details: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.details = details
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds after which it makes sense to try again, if that is known."""
+        return _retry_after(self.details)
+
+
+def _retry_after(details: Any) -> float | None:
+    seconds = cast("dict[object, object]", details).get("retry_after") if isinstance(details, dict) else None
+    return float(seconds) if isinstance(seconds, (int, float)) and seconds >= 0 else None
 
 
 class Overstock(ArpcError):

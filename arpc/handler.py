@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextvars
 import inspect
 import types
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
-from typing import Any, Final, NoReturn, Protocol, get_origin, is_typeddict
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final, NoReturn, Protocol, cast, get_origin, is_typeddict
 
 from .bodies import body_decoder, encode_body
 from .codecs import Codec
@@ -18,7 +18,7 @@ from .codes import Code
 from .context import Context
 from .errors import METHOD_NOT_FOUND, DecodeError, EncodeError, RpcError
 from .frame import MAX_METHOD
-from .middleware import Middleware, compose
+from .middleware import NOBODY, Census, Encoded, Middleware, Next, Target, compose
 from .registered import Registered, called_by
 
 INLINE: Final = 0
@@ -54,9 +54,11 @@ class Handler(Registered):
         *,
         threaded: bool = False,
         ordered: bool = False,
+        middleware: Iterable[Middleware] = (),
+        codec: str | Codec | None = None,
         scope: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(name, function, scope)
+        super().__init__(name, function, scope, middleware, codec)
         self.threaded = threaded
         self.ordered = ordered
         if threaded and self.is_async:
@@ -73,18 +75,31 @@ class Handler(Registered):
         """The parameters are passed by name: none of them is the body itself, or some are keyword-only."""
         return len(self.body) != 1 or any(p.kind is p.KEYWORD_ONLY for p in self.parameters)
 
-    def compile(self, codec: Codec, run_in_thread: RunInThread, middleware: Sequence[Middleware] = ()) -> Route:
-        """What an endpoint runs for each message. RegistrationError if this codec cannot serve the types."""
+    def compile(
+        self,
+        codec: Codec,
+        run_in_thread: RunInThread,
+        middleware: Sequence[Middleware] = (),
+        endpoint: Census = NOBODY,
+        method: str = "",
+    ) -> Route:
+        """What an endpoint runs for each message of ``method``.
+
+        RegistrationError if this codec cannot serve the types.
+        """
         try:
             start = _compile_start(self, codec)
         except TypeError as error:
             self.refuse(f"cannot be served with the {codec.name} codec: {error}")
         mode = ASYNC if self.is_async else INLINE
+        finish = _compile_finish(self, codec)
         if self.threaded:
             start, mode = _threaded(start, run_in_thread), ASYNC
         if middleware:
-            start, mode = _chained(start, mode, middleware), ASYNC
-        return start, _compile_finish(self, codec), mode + ORDERED if self.ordered else mode, self
+            target = Target(method or self.name, "message", False, finish, endpoint)
+            start, mode = _chained(self, start, mode, middleware, target), ASYNC
+            finish = _finish_chained(finish)
+        return start, finish, mode + ORDERED if self.ordered else mode, self
 
 
 class MissingHandler(Handler):
@@ -95,7 +110,14 @@ class MissingHandler(Handler):
     def __init__(self) -> None:
         super().__init__("(not found)", _not_served)
 
-    def compile(self, codec: Codec, run_in_thread: RunInThread, middleware: Sequence[Middleware] = ()) -> Route:
+    def compile(
+        self,
+        codec: Codec,
+        run_in_thread: RunInThread,
+        middleware: Sequence[Middleware] = (),
+        endpoint: Census = NOBODY,
+        method: str = "",
+    ) -> Route:
         def start(source: Source, data: bytes) -> NoReturn:
             raise RpcError(METHOD_NOT_FOUND, Code.UNIMPLEMENTED)
 
@@ -239,19 +261,33 @@ class Known:
         return self._context
 
 
-def _chained(start: Start, mode: int, middleware: Sequence[Middleware]) -> Start:
+def _chained(handler: Handler, start: Start, mode: int, middleware: Sequence[Middleware], target: Target) -> Start:
     """The handler as the innermost of a chain; its body is decoded there, so the chain may refuse it unread."""
+    chain = compose(middleware, _innermost(handler, start, mode), target)
+    return lambda source, data: chain(source.context())
+
+
+def _innermost(handler: Handler, start: Start, mode: int) -> Next:
+    if mode == ASYNC and handler.context is None:
+        # Nobody asks where a context comes from, and what starts it is a coroutine: nothing is left to do around it.
+        return lambda context: start(_NOWHERE, context.body)
 
     async def innermost(context: Context) -> Any:
         value = start(Known(context), context.body)
         return await value if mode == ASYNC or value.__class__ is types.CoroutineType else value
 
-    chain = compose(middleware, innermost)
-    return lambda source, data: chain(source.context())
+    return innermost
+
+
+_NOWHERE: Final = cast(Source, None)
+
+
+def _finish_chained(finish: Finish) -> Finish:
+    return lambda value: value.data if value.__class__ is Encoded else finish(value)
 
 
 def _compile_finish(handler: Handler, codec: Codec) -> Finish:
-    expected = checked(handler.result)
+    expected = kinds(handler.result)
     if expected is None:
 
         def finish(value: Any) -> bytes:
@@ -278,7 +314,7 @@ def bad_result(handler: Registered, value: Any) -> EncodeError:
     return EncodeError(f"it returned a {type(value).__name__}, and its annotation says {wanted}")
 
 
-def checked(result: Any) -> Any:
+def kinds(result: Any) -> Any:
     """What ``isinstance`` can check of a return annotation, or None."""
     if not isinstance(result, type) or result is Any or is_typeddict(result) or getattr(result, "_is_protocol", False):
         return None

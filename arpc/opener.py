@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Coroutine, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from .bodies import NO_BODY, encode_body
+from .codecs import Codec
 from .deadlines import left_of
 from .errors import StreamReset
 from .frame import encode_method
@@ -21,7 +22,7 @@ from .wheel import NEVER
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["OpeningStream", "Opens"]
+__all__ = ["OpeningStream", "Opens", "open_stream"]
 
 R = TypeVar("R")
 S = TypeVar("S")
@@ -46,14 +47,15 @@ class Opens:
     """Seconds for all of it."""
     idle: float | None = None
     """Seconds without any item."""
+    codec: str | Codec | None = None
+    """In place of the endpoint's."""
 
 
 class OpeningStream(Opening[Stream[R, S]]):
     """A stream that is not open yet: ``await`` it, or enter it with ``async with``, which ends it at the end."""
 
-    def __init__(self, connection: Connection, opens: Opens) -> None:
-        call = "peer.stream(...)" if opens.ends else "peer.open_stream(...)"
-        super().__init__(call, lambda: _open(connection, opens))
+    def __init__(self, opens: Opens, open: Callable[[Opens], Coroutine[Any, Any, Stream[R, S]]]) -> None:
+        super().__init__("peer.stream(...)" if opens.ends else "peer.open_stream(...)", lambda: open(opens))
 
     if not TYPE_CHECKING:  # checkers know what there is
 
@@ -61,15 +63,17 @@ class OpeningStream(Opening[Stream[R, S]]):
             raise TypeError(f"open it first: async with {self._call} as stream, then async for item in stream")
 
 
-async def _open(connection: Connection, opens: Opens) -> Stream[Any, Any]:
+async def open_stream(connection: Connection, opens: Opens) -> Stream[Any, Any]:
+    """Sends the first frame, as soon as that may be; then what opens says goes on in the background."""
     endpoint = connection.endpoint
     endpoint.check()
     method = encode_method(opens.method)
-    decode = None if opens.returns is bytes else endpoint.decoder(opens.returns)
-    data = b"" if opens.body is NO_BODY else encode_body(endpoint.codec, opens.body)
+    codec = endpoint.codec if opens.codec is None else endpoint.codec_of(opens.codec)
+    decode = None if opens.returns is bytes else endpoint.decoder(opens.returns, codec)
+    data = b"" if opens.body is NO_BODY else encode_body(codec, opens.body)
     limit = opens.limit
     fed = opens.items is not None
-    made: Stream[Any, Any] = (Fed if fed else Stream)(connection, decode, kinds_of(opens.sends))
+    made: Stream[Any, Any] = (Fed if fed else Stream)(connection, decode, kinds_of(opens.sends), codec)
     slot = NEVER if limit is None else endpoint.wheel.slots[limit]
     gated = False
     if connection.blocked:
@@ -113,9 +117,13 @@ class Fed(Stream[R, S]):
     __slots__ = ("_feeding",)
 
     def __init__(
-        self, connection: Connection, decode: Callable[[bytes], R] | None, sends: tuple[type, ...] | None
+        self,
+        connection: Connection,
+        decode: Callable[[bytes], R] | None,
+        sends: tuple[type, ...] | None,
+        codec: Codec,
     ) -> None:
-        super().__init__(connection, decode, sends)
+        super().__init__(connection, decode, sends, codec)
         self._feeding: asyncio.Task[None] | None = None
 
     def feed(self, items: AsyncIterable[S] | Iterable[S]) -> None:
@@ -157,8 +165,8 @@ class Fed(Stream[R, S]):
         else:
             super().leave()
 
-    def _leave(self) -> None:
-        super()._leave()
+    def _leave(self, error: BaseException | None = None) -> None:
+        super()._leave(error)
         self._stop_feeding()
 
     def _stop_feeding(self) -> None:

@@ -8,15 +8,18 @@ from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from .bodies import NO_BODY
 from .caller import DEFAULT, Caller, Default
+from .codecs import Codec
 from .connection import Connection
 from .context import State
 from .deadlines import bounded, inherited
 from .endpoint import Endpoint
 from .errors import ConnectionClosed, LocalProtocolError
 from .hello import Capabilities
-from .opener import Items, OpeningStream, Opens
+from .identity import Identity
+from .opener import Items, OpeningStream, Opens, open_stream
 from .service import callers_names, proxy
 from .stats import Stats
+from .stream import Stream
 
 __all__ = ["Peer"]
 
@@ -31,24 +34,40 @@ class StreamKeywords(TypedDict, total=False):
     timeout: float | Default | None
     idle_timeout: float | Default | None
     metadata: Mapping[str, Any] | None
+    codec: str | Codec | None
 
 
 class Remote:
     """What the methods of :meth:`Peer.service` go through."""
 
-    __slots__ = ("metadata", "peer", "timeout")
+    __slots__ = ("codec", "metadata", "peer", "timeout")
 
-    def __init__(self, peer: Peer, timeout: float | Default | None, metadata: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self,
+        peer: Peer,
+        timeout: float | Default | None,
+        metadata: Mapping[str, Any] | None,
+        codec: str | Codec | None,
+    ) -> None:
         self.peer = peer
         self.timeout: float | Default | None = timeout
         self.metadata = metadata
+        self.codec: str | Codec | None = codec
 
     async def call(self, method: str, body: Any, returns: Any) -> Any:
-        return await self.peer.call(method, body, returns=returns, timeout=self.timeout, metadata=self.metadata)
+        return await self.peer.call(
+            method, body, returns=returns, timeout=self.timeout, metadata=self.metadata, codec=self.codec
+        )
 
     def stream(self, method: str, body: Any, items: Any, returns: Any) -> OpeningStream[Any, Any]:
         return self.peer.stream(
-            method, body, items=items, returns=returns, timeout=self.timeout, metadata=self.metadata
+            method,
+            body,
+            items=items,
+            returns=returns,
+            timeout=self.timeout,
+            metadata=self.metadata,
+            codec=self.codec,
         )
 
 
@@ -56,7 +75,7 @@ class Notifying(Remote):
     """What the methods of :meth:`Peer.notifier` go through."""
 
     async def call(self, method: str, body: Any, returns: Any) -> None:
-        await self.peer.notify(method, body, metadata=self.metadata)
+        await self.peer.notify(method, body, metadata=self.metadata, codec=self.codec)
 
     def stream(self, method: str, body: Any, items: Any, returns: Any) -> OpeningStream[Any, Any]:
         raise LocalProtocolError(f"{method} is a stream, which cannot be notified: use peer.service")
@@ -65,11 +84,13 @@ class Notifying(Remote):
 class Peer(Caller):
     """The other side of a connection. It belongs to the event loop that it was made in."""
 
-    __slots__ = ("_state",)
+    __slots__ = ("_state", "identity")
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
         self._state: State | None = None
+        self.identity: Identity | None = None
+        """Who the other side is, once a middleware has had that proved; None before, and where nobody asks."""
         self._connection = Connection(endpoint, self)
 
     # --- streams
@@ -98,7 +119,7 @@ class Peer(Caller):
         where it is a class. ``timeout``: seconds for all of it, after which it is reset and its handler cancelled
         (default: none, or what is left to the handler in which this is opened); ``idle_timeout``: seconds without any
         item, either way (default: the option ``stream_idle_timeout``). ``metadata``: for the handler's
-        ``ctx.metadata``.
+        ``ctx.metadata``. ``codec``: that of this method, in place of the connection's.
 
         Raises ConnectionClosed; LimitExceeded when the other side takes no more streams; LocalProtocolError;
         CallTimeout; ValueError; TypeError for a ``returns`` that cannot be decoded; LoopError. That there is no such
@@ -152,6 +173,7 @@ class Peer(Caller):
             raise TypeError(f"no such option of a stream: {', '.join(sorted(unknown))}; there are {known}")
         timeout, idle = options.get("timeout", DEFAULT), options.get("idle_timeout", DEFAULT)
         opens.metadata = options.get("metadata")
+        opens.codec = options.get("codec")
         if timeout is DEFAULT:
             opens.limit = inherited() if bounded else None
         else:
@@ -159,7 +181,10 @@ class Peer(Caller):
         opens.idle = (
             self._endpoint.options.stream_idle_timeout if idle is DEFAULT else self._timeout(idle, "idle_timeout")
         )
-        return OpeningStream(self._connection, opens)
+        return OpeningStream(opens, self._open_stream)
+
+    async def _open_stream(self, opens: Opens) -> Stream[Any, Any]:
+        return await open_stream(self._connection, opens)
 
     # --- services
 
@@ -170,23 +195,29 @@ class Peer(Caller):
         timeout: float | Default | None = DEFAULT,
         metadata: Mapping[str, Any] | None = None,
         name: str | None = None,
+        codec: str | Codec | None = None,
     ) -> T:
         """An object of the class ``service`` whose methods marked ``@arpc.rpc`` are calls to this peer, or streams.
 
-        ``timeout`` and ``metadata`` are those of each call and stream; ``name`` replaces the class's name where the
-        other side registered it so. A method that is an async generator here is one there: breaking off its iteration
-        ends the stream.
+        ``timeout``, ``metadata`` and ``codec`` are those of each call and stream; ``name`` replaces the class's name
+        where the other side registered it so. A method that is an async generator here is one there: breaking off its
+        iteration ends the stream.
         """
-        return proxy(service, Remote(self, timeout, metadata), repr(self), name, callers_names())
+        return proxy(service, Remote(self, timeout, metadata, codec), repr(self), name, callers_names())
 
     def notifier(
-        self, service: Callable[..., T], *, metadata: Mapping[str, Any] | None = None, name: str | None = None
+        self,
+        service: Callable[..., T],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        codec: str | Codec | None = None,
     ) -> T:
         """As :meth:`service`, with notifies in place of calls: each method returns as soon as it is sent.
 
         What it returns is None, whatever the class declares. Methods with streams raise LocalProtocolError.
         """
-        return proxy(service, Notifying(self, DEFAULT, metadata), repr(self), name, callers_names())
+        return proxy(service, Notifying(self, DEFAULT, metadata, codec), repr(self), name, callers_names())
 
     # --- the connection
 
@@ -195,6 +226,14 @@ class Peer(Caller):
         self._endpoint.check()
         self._connection.close(ConnectionClosed("it was closed by this side"))
         await self._connection.wait_ended()
+
+    def go_away(self, reason: str) -> None:
+        """Asks the other side to start nothing new here (PROTOCOL part 2, GoAway); peers without GOAWAY see nothing.
+
+        What it sends all the same is served. Once is enough. Raises LoopError.
+        """
+        self._endpoint.check()
+        self._connection.session.go_away(reason)
 
     async def wait_closed(self) -> None:
         """Returns when the connection has ended, whoever ended it."""

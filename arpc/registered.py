@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any, Final, NoReturn, get_origin, get_type_hints
 
+from .codecs import Codec, get_codec
 from .context import Context
-from .errors import RegistrationError
+from .errors import LocalProtocolError, RegistrationError
+from .frame import encode_method
+from .middleware import Middleware, checked
 
 log = logging.getLogger("arpc")
 
-__all__ = ["ITERATORS", "Registered", "called_by", "evaluated", "is_stream"]
+__all__ = ["ITERATORS", "Registered", "called_by", "evaluated", "is_stream", "method_name", "own_codec"]
 
 
 ITERATORS: Final = (AsyncIterator, AsyncIterable, AsyncGenerator)
@@ -26,11 +29,33 @@ class Registered:
     them.
     """
 
-    __slots__ = ("_warned", "body", "context", "function", "is_async", "name", "parameters", "result")
+    __slots__ = (
+        "_warned",
+        "body",
+        "codec",
+        "context",
+        "function",
+        "is_async",
+        "middleware",
+        "name",
+        "parameters",
+        "result",
+    )
 
-    def __init__(self, name: str, function: Callable[..., Any], scope: dict[str, Any] | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        scope: dict[str, Any] | None,
+        middleware: Iterable[Middleware] = (),
+        codec: str | Codec | None = None,
+    ) -> None:
         self.name = name
         self.function = function
+        self.middleware = checked(middleware)
+        """Its own, innermost in every chain."""
+        self.codec = own_codec(codec)
+        """Its own, in place of the endpoint's."""
         self.is_async = _is_async(function)
         self.parameters: list[inspect.Parameter] = []
         self.body: list[inspect.Parameter] = []
@@ -82,6 +107,22 @@ class Registered:
             self._warned = True
             advice = "await something in it" if self.is_async else "register it with threaded=True"
             log.warning("handler %s blocked the event loop for %.0f ms: %s", self.name, seconds * 1000, advice)
+
+
+def own_codec(codec: str | Codec | None) -> Codec | None:
+    """The codec of that name, None for that of whoever is asked next. RegistrationError if there is none."""
+    try:
+        return None if codec is None else get_codec(codec)
+    except (TypeError, ValueError) as error:
+        raise RegistrationError(str(error)) from None
+
+
+def method_name(method: str) -> bytes:
+    """The wire's bytes of a method that is to be served. RegistrationError if it can have none."""
+    try:
+        return encode_method(method)
+    except LocalProtocolError as error:
+        raise RegistrationError(str(error)) from None
 
 
 def is_stream(annotation: Any) -> bool:

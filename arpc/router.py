@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, TypeVar, overload
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar, overload
 
 from .codecs import Codec
-from .errors import LocalProtocolError, RegistrationError
-from .frame import MAX_METHOD, encode_method
-from .handler import Handler, MissingHandler, Route, RunInThread
-from .middleware import Middleware
+from .errors import RegistrationError
+from .handler import Handler
+from .middleware import Middleware, checked
 from .options import is_time
-from .registered import evaluated
-from .service import callers_names, methods_of
-from .streaming import StreamingHandler, StreamRoute, streams_items
+from .registered import evaluated, method_name, own_codec
+from .service import callers_names, methods_of, middleware_of
+from .streaming import StreamingHandler, streams_items
 
-__all__ = ["Router", "Routes"]
-
-log = logging.getLogger("arpc")
+__all__ = ["Mounted", "Router", "Served"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 Served = Handler | StreamingHandler
+
+
+class Mounted(NamedTuple):
+    """A handler where it stands: with what its router, and those around that, put around it."""
+
+    handler: Served
+    middleware: tuple[Middleware, ...]
+    """Outermost first, the handler's own last."""
+    codec: Codec | None
+    """The nearest one that was said; None for the endpoint's."""
 
 
 class Router:
@@ -32,22 +38,38 @@ class Router:
     ``@router.handle("/name")`` registers for calls and notifies, ``@router.stream("/name")`` for streams,
     ``router.include`` mounts another router, ``router.register`` serves an object's methods, ``@router.fallback``
     serves whatever else is called.
+
+    ``middleware``: stands around every handler of this router and of those that it includes, inside of the endpoint's
+    and outside of theirs. ``codec``: a name or an object, for handlers that say none, in place of the endpoint's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, middleware: Iterable[Middleware] = (), codec: str | Codec | None = None) -> None:
+        self._middleware = checked(middleware)
+        self._codec = own_codec(codec)
         self._handlers: dict[str, Served] = {}
         self._included: list[tuple[str, Router]] = []
         self._fallback: Handler | None = None
         self._version = 0
 
-    def handle(self, method: str, *, threaded: bool = False, ordered: bool = False) -> Callable[[F], F]:
+    def handle(
+        self,
+        method: str,
+        *,
+        threaded: bool = False,
+        ordered: bool = False,
+        middleware: Iterable[Middleware] = (),
+        codec: str | Codec | None = None,
+    ) -> Callable[[F], F]:
         """Registers the decorated function for ``method`` (1 to 127 bytes of UTF-8).
 
         ``async def`` handlers run concurrently; plain ones run on the event loop and must not block, or with
         ``threaded=True`` in a thread. ``ordered=True``: messages of one connection for all ordered handlers are served
         one after another, in the order in which they came; an ordered handler that calls its peer back must not cause
         another ordered message to itself and wait for it. An async generator, and one that takes an ``AsyncIterator``,
-        is registered as :meth:`stream` does it. Raises :class:`~arpc.RegistrationError`.
+        is registered as :meth:`stream` does it.
+
+        ``middleware``: stands around this handler alone, inside of all others. ``codec``: a name or an object, in place
+        of the router's or the endpoint's; callers say the same. Raises :class:`~arpc.RegistrationError`.
         """
         _check_kind(method, str, 'write @router.handle("/name"): a method is a string')
         scope = callers_names()
@@ -56,15 +78,30 @@ class Router:
             if _streams(function, scope):
                 if threaded or ordered:
                     raise RegistrationError(f"handler {method!r} serves streams: it cannot be threaded nor ordered")
-                self._add(method, StreamingHandler(method, function, scope=scope))
+                self._add(method, StreamingHandler(method, function, middleware=middleware, codec=codec, scope=scope))
             else:
-                self._add(method, Handler(method, function, threaded=threaded, ordered=ordered, scope=scope))
+                made = Handler(
+                    method,
+                    function,
+                    threaded=threaded,
+                    ordered=ordered,
+                    middleware=middleware,
+                    codec=codec,
+                    scope=scope,
+                )
+                self._add(method, made)
             return function
 
         return register
 
     def stream(
-        self, method: str, *, timeout: float | None = None, idle_timeout: float | None = None
+        self,
+        method: str,
+        *,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
+        middleware: Iterable[Middleware] = (),
+        codec: str | Codec | None = None,
     ) -> Callable[[F], F]:
         """Registers the decorated function for streams of ``method`` (1 to 127 bytes of UTF-8); it is an ``async def``.
 
@@ -74,7 +111,8 @@ class Router:
         reset.
 
         ``timeout``: seconds that a stream may take; ``idle_timeout``: seconds without any item, either way, after which
-        it is reset (default: the option ``stream_idle_timeout``). Raises :class:`~arpc.RegistrationError`.
+        it is reset (default: the option ``stream_idle_timeout``). ``middleware`` and ``codec`` as for :meth:`handle`.
+        Raises :class:`~arpc.RegistrationError`.
         """
         _check_kind(method, str, 'write @router.stream("/name"): a method is a string')
         for name, value in (("timeout", timeout), ("idle_timeout", idle_timeout)):
@@ -83,7 +121,15 @@ class Router:
         scope = callers_names()
 
         def register(function: F) -> F:
-            made = StreamingHandler(method, function, timeout=timeout, idle_timeout=idle_timeout, scope=scope)
+            made = StreamingHandler(
+                method,
+                function,
+                timeout=timeout,
+                idle_timeout=idle_timeout,
+                middleware=middleware,
+                codec=codec,
+                scope=scope,
+            )
             self._add(method, made)
             return function
 
@@ -120,17 +166,25 @@ class Router:
         taken = self.handlers().keys() & {prefix + name for name in other.handlers()}
         if taken:
             raise RegistrationError(f"registered already: {', '.join(sorted(taken))}")
-        _checked(prefix + "x")
+        method_name(prefix + "x")
         for name in other.handlers():
-            _checked(prefix + name)
+            method_name(prefix + name)
         self._included.append((prefix, other))
         self._version += 1
 
-    def register(self, service: object, *, name: str | None = None) -> None:
+    def register(
+        self,
+        service: object,
+        *,
+        name: str | None = None,
+        middleware: Iterable[Middleware] = (),
+        codec: str | Codec | None = None,
+    ) -> None:
         """Serves every method of ``service`` that is marked ``@arpc.rpc``, as ``Name.method``.
 
         Name is that of the class that marked it, so an implementation is served under its interface's name;
-        ``name=`` sets another.
+        ``name=`` sets another. ``middleware`` stands around each of its methods, outside of those that
+        ``@arpc.rpc(middleware=...)`` gives to one; ``codec`` as for :meth:`handle`.
         """
         if isinstance(service, type):
             raise RegistrationError(f"register an object, not its class: {service.__name__}(...)")
@@ -139,10 +193,12 @@ class Router:
             raise RegistrationError(f"{type(service).__name__} has no method that is marked @arpc.rpc")
         scope = callers_names()
         made: list[Served] = []
+        around = checked(middleware)
         for attribute, owner in found.items():
             function = getattr(service, attribute)
             kind = StreamingHandler if _streams(function, scope) else Handler
-            made.append(kind(f"{name or owner}.{attribute}", function, scope=scope))
+            own = (*around, *middleware_of(type(service), attribute))
+            made.append(kind(f"{name or owner}.{attribute}", function, middleware=own, codec=codec, scope=scope))
         for handler in made:
             if handler.context is not None:
                 raise RegistrationError(f"{handler.name} takes a Context: in a service arpc.current() is the context")
@@ -150,18 +206,26 @@ class Router:
         for handler in made:
             self._add(handler.name, handler)
 
-    def handlers(self) -> dict[str, Served]:
+    def handlers(self) -> dict[str, Mounted]:
         """Every handler by its full method, included routers' too; of two with one name the one that is nearer."""
-        merged: dict[str, Served] = {}
+        merged: dict[str, Mounted] = {}
         for prefix, other in reversed(self._included):
-            merged.update((prefix + name, handler) for name, handler in other.handlers().items())
-        return merged | self._handlers
+            merged.update((prefix + name, self._around(mounted)) for name, mounted in other.handlers().items())
+        return merged | {name: self._mount(handler) for name, handler in self._handlers.items()}
 
-    def fallbacks(self) -> Iterator[tuple[str, Handler]]:
+    def fallbacks(self) -> Iterator[tuple[str, Mounted]]:
         """Fallbacks with the prefix that they serve, the longest prefix first."""
-        found = [("", self._fallback)] if self._fallback is not None else []
-        found += [(prefix + rest, h) for prefix, other in self._included for rest, h in other.fallbacks()]
+        found = [("", self._mount(self._fallback))] if self._fallback is not None else []
+        for prefix, other in self._included:
+            found += [(prefix + rest, self._around(mounted)) for rest, mounted in other.fallbacks()]
         return iter(sorted(found, key=lambda entry: -len(entry[0])))
+
+    def _mount(self, handler: Served) -> Mounted:
+        return Mounted(handler, (*self._middleware, *handler.middleware), handler.codec or self._codec)
+
+    def _around(self, mounted: Mounted) -> Mounted:
+        handler, middleware, codec = mounted
+        return Mounted(handler, (*self._middleware, *middleware), codec or self._codec)
 
     @property
     def version(self) -> int:
@@ -174,7 +238,7 @@ class Router:
             yield from other._routers()
 
     def _check(self, method: str) -> None:
-        _checked(method)
+        method_name(method)
         if method in self.handlers():
             raise RegistrationError(f"registered already: {method}")
 
@@ -189,81 +253,9 @@ def _check_kind(value: object, kind: type, why: str) -> None:
         raise RegistrationError(f"{why}, not {value!r}")
 
 
-def _checked(method: str) -> bytes:
-    try:
-        return encode_method(method)
-    except LocalProtocolError as error:
-        raise RegistrationError(str(error)) from None
-
-
 def _streams(function: Callable[..., Any], scope: dict[str, Any]) -> bool:
     try:
         annotations = evaluated(function, scope)
     except Exception:  # its handler will say so
         annotations = {}
     return streams_items(function, annotations)
-
-
-_missing: Final = MissingHandler()
-
-
-class Routes(dict[bytes, Route]):
-    """A router compiled for one endpoint: one look-up by the wire's method bytes."""
-
-    __slots__ = ("_codec", "_fallbacks", "_middleware", "_router", "_run_in_thread", "_streams", "_version")
-
-    def __init__(
-        self, router: Router, codec: Codec, run_in_thread: RunInThread, middleware: Sequence[Middleware] = ()
-    ) -> None:
-        self._router = router
-        self._codec = codec
-        self._run_in_thread = run_in_thread
-        self._middleware = middleware
-        self._version = router.version
-        self._streams: dict[bytes, StreamRoute] = {}
-        for name, handler in router.handlers().items():
-            self._compile(name, handler)
-        self._fallbacks = [(prefix.encode(), self._route(handler)) for prefix, handler in router.fallbacks()]
-
-    def stream(self, method: bytes) -> StreamRoute | None:
-        """What serves the streams of this method, if anything does."""
-        if self._version != self._router.version:
-            self._catch_up()
-        return self._streams.get(method)
-
-    def _compile(self, name: str, handler: Served) -> None:
-        method = _checked(name)
-        self[method] = self._route(handler)
-        if isinstance(handler, StreamingHandler):
-            self._streams[method] = handler.compile_stream(method, self._codec, self._middleware)
-
-    def _route(self, handler: Served) -> Route:
-        return handler.compile(self._codec, self._run_in_thread, self._middleware)
-
-    def _catch_up(self) -> None:
-        """Compiles what was registered since. What cannot be served here is logged, and not served."""
-        self._version = self._router.version
-        for name, handler in self._router.handlers().items():
-            try:
-                self._compile(name, handler)
-            except RegistrationError as error:
-                log.error("%s is not served: %s", name, error)
-        fallbacks: list[tuple[bytes, Route]] = []
-        for prefix, handler in self._router.fallbacks():
-            try:
-                fallbacks.append((prefix.encode(), self._route(handler)))
-            except RegistrationError as error:
-                log.error("the fallback is not served: %s", error)
-        self._fallbacks = fallbacks
-
-    def __missing__(self, method: bytes) -> Route:
-        if not 0 < len(method) <= MAX_METHOD:
-            return _missing.route_invalid(method)
-        if self._version != self._router.version:
-            self._catch_up()
-            if method in self:
-                return self[method]
-        for prefix, route in self._fallbacks:
-            if method.startswith(prefix):
-                return route
-        return _missing.compile(self._codec, self._run_in_thread)

@@ -37,6 +37,7 @@ from .frame import NOTIFY, REQUEST
 from .handler import ASYNC, ORDERED
 from .hooks import Message
 from .metadata import Metadata
+from .stepping import resume
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -281,7 +282,7 @@ def _serve(runner: Runner) -> Generator[Any, None, None]:
                             value = stop.value
                         else:
                             inbox.suspend(runner, value)
-                            value = yield from cast("Generator[Any, Any, Any]", _resume(value, waits))
+                            value = yield from cast("Generator[Any, Any, Any]", resume(value, waits))
                             if runner.withdrawn:
                                 command = NOTIFY
                     if command == REQUEST:
@@ -296,6 +297,8 @@ def _serve(runner: Runner) -> Generator[Any, None, None]:
                             respond_with_context(runner.made, inbox, frame, reply)
                         if connection.paused:
                             left = 0
+                    elif runner.made is not None:
+                        runner.made.end(asyncio.CancelledError() if runner.withdrawn else None)
                 except BaseException as error:
                     fail(runner, inbox, frame, handler, error)
                 runner.made = None
@@ -337,21 +340,6 @@ def _table_of(variables: Variables) -> object:
 
 def _changed(variables: Variables, pristine: list[tuple[ContextVar[Any], Any]]) -> bool:
     return any(variables.get(key) is not value for key, value in pristine)
-
-
-@coroutine
-def _resume(handler: Coroutine[Any, Any, Any], waits: Any) -> Generator[Any, Any, Any]:
-    """Goes on with a coroutine that was stepped once, from within the Task that is now its own."""
-    try:
-        while True:
-            try:
-                yield waits
-            except BaseException as error:
-                waits = handler.throw(error)
-            else:
-                return cast(Any, (yield from handler))
-    except StopIteration as stop:
-        return stop.value
 
 
 def _bind(runner: Runner, extra: object) -> None:

@@ -8,6 +8,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .bodies import encode_body
+from .codecs import Codec
 from .errors import CallTimeout, ConnectionClosed, EncodeError, LocalProtocolError, Overstock
 from .receiving import Receiving, again
 from .wheel import EXPIRED, Slot
@@ -22,12 +23,17 @@ S = TypeVar("S")
 class Sending(Receiving[R], Generic[R, S]):
     """What goes out on a stream, beside what comes in."""
 
-    __slots__ = ("_credited", "_senders", "_sends", "_slot", "_takes_bytes", "_turn")
+    __slots__ = ("_codec", "_credited", "_senders", "_sends", "_slot", "_takes_bytes", "_turn")
 
     def __init__(
-        self, connection: Connection, decode: Callable[[bytes], R] | None, sends: tuple[type, ...] | None
+        self,
+        connection: Connection,
+        decode: Callable[[bytes], R] | None,
+        sends: tuple[type, ...] | None,
+        codec: Codec,
     ) -> None:
         super().__init__(connection, decode)
+        self._codec = codec
         self._sends = sends
         """What an item must be one of, if that can be checked."""
         self._takes_bytes = sends is None or bytes in sends
@@ -87,7 +93,7 @@ class Sending(Receiving[R], Generic[R, S]):
         if self._sends is not None and not isinstance(item, self._sends):
             wanted = " or ".join(kind.__name__ for kind in self._sends)
             raise EncodeError(f"{self.method} sends {wanted}, not {type(item).__name__}")
-        data: bytes = item if item.__class__ is bytes else encode_body(self._connection.endpoint.codec, item)
+        data: bytes = item if item.__class__ is bytes else encode_body(self._codec, item)
         return data
 
     def _check_sending(self) -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Set
 from types import TracebackType
 from typing import Unpack, cast
 
@@ -14,6 +14,7 @@ from .codecs import Codec
 from .connection import Connection
 from .endpoint import Endpoint
 from .errors import AddressError, ConnectionClosed
+from .layered import Layered
 from .middleware import Middleware
 from .opening import Opening
 from .options import OptionKeywords
@@ -35,7 +36,8 @@ class Server:
         self._stopped = endpoint.loop.create_future()
 
     def _accept(self) -> Connection:
-        return Peer(self._endpoint)._connection
+        kind = Peer if self._endpoint.outgoing is None else Layered
+        return kind(self._endpoint)._connection
 
     async def _listen(self, addresses: list[str]) -> None:
         try:
@@ -115,14 +117,15 @@ def serve(
     router: Router,
     *,
     codec: str | Codec | None = None,
-    middleware: Sequence[Middleware] = (),
+    middleware: Iterable[Middleware] = (),
+    outgoing: Iterable[Middleware] = (),
     **options: Unpack[OptionKeywords],
 ) -> Starting:
     """Serves ``router`` at one address or several: ``server = await serve(...)``, or ``async with serve(...)``.
 
     ``addresses``: ``tcp://host:port`` (port 0 takes a free one), ``unix:///path``, ``mem://name``. ``codec``: a name or
-    an object, JSON by default. ``middleware``: stands around every handler, the first one outermost. ``options``: see
-    :class:`~arpc.Options`.
+    an object, JSON by default. ``middleware``: stands around every handler, ``outgoing``: around every call, notify and
+    stream to the peers; the first one outermost. ``options``: see :class:`~arpc.Options`.
 
     Raises AddressError, ConnectError (the address cannot be listened on), RegistrationError (the codec cannot serve a
     handler's types), ValueError or TypeError for an option.
@@ -134,7 +137,7 @@ def serve(
         wanted = [addresses] if isinstance(addresses, str) else list(addresses)
         if not wanted:
             raise AddressError("a server needs an address, such as tcp://127.0.0.1:0")
-        server = Server(Endpoint(router, codec, options, dials=False, middleware=middleware))
+        server = Server(Endpoint(router, codec, options, dials=False, middleware=middleware, outgoing=outgoing))
         await server._listen(wanted)
         return server
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints, overload
 
 from .bodies import NO_BODY
 from .context import Context
 from .errors import RegistrationError, StreamEnded, StreamReset, remote_error
+from .middleware import Middleware, checked
 from .registered import ITERATORS, is_stream
 
 __all__ = ["rpc"]
@@ -18,16 +19,35 @@ F = TypeVar("F", bound=Callable[..., "Coroutine[Any, Any, Any] | AsyncIterator[A
 T = TypeVar("T")
 
 _MARK = "__arpc_rpc__"
+_AROUND = "__arpc_middleware__"
 _PROXY = "__arpc_proxy__"
 
 
-def rpc(function: F) -> F:
+@overload
+def rpc(function: F) -> F: ...
+
+
+@overload
+def rpc(*, middleware: Iterable[Middleware]) -> Callable[[F], F]: ...
+
+
+def rpc(function: F | None = None, *, middleware: Iterable[Middleware] = ()) -> F | Callable[[F], F]:
     """Marks a method as callable by peers; see :meth:`Router.register` and :meth:`Peer.service`.
 
     It is an ``async def``, or an async generator, which serves a stream of answers (in an abstract interface a plain
     ``def`` that returns an ``AsyncIterator``). It takes its body as parameters: none, one (the body itself), or several
     (the named fields of one object); one more, an ``AsyncIterator``, brings a stream of items.
+
+    ``@arpc.rpc(middleware=[...])`` puts middleware around this one where it is served.
     """
+    if function is None:
+        around = checked(middleware)
+
+        def mark(function: F) -> F:
+            setattr(function, _AROUND, around)
+            return rpc(function)
+
+        return mark
     if not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function) or _says_iterator(function)):
         raise RegistrationError(f"@arpc.rpc marks an async def, and {function!r} is none")
     if inspect.iscoroutinefunction(function) and _says_iterator(function):
@@ -44,6 +64,16 @@ def _says_iterator(function: Any) -> bool:
     if isinstance(returns, str):
         return returns.strip("'\"").partition("[")[0].rpartition(".")[2] in {kind.__name__ for kind in ITERATORS}
     return (get_origin(returns) or returns) in ITERATORS
+
+
+def middleware_of(service: type, attribute: str) -> tuple[Middleware, ...]:
+    """What ``@arpc.rpc(middleware=...)`` put around a method: that of the class that is nearest."""
+    for owner in service.__mro__:
+        function = vars(owner).get(attribute)
+        if hasattr(function, _AROUND):
+            around: tuple[Middleware, ...] = getattr(function, _AROUND)
+            return around
+    return ()
 
 
 def methods_of(service: type) -> dict[str, str]:

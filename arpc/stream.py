@@ -8,6 +8,7 @@ from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
+from .codecs import Codec
 from .errors import DEADLINE_OVER, CallTimeout, ConnectionClosed, RpcError, StreamReset
 from .flow import Flow
 from .sending import Sending
@@ -41,16 +42,21 @@ class Stream(Sending[R, S], Generic[R, S]):
     one connection and one event loop.
     """
 
-    __slots__ = ("_idle", "_limit", "watcher")
+    __slots__ = ("_closing", "_idle", "_limit", "watcher")
 
     __arpc_stream__ = True  # how annotations of handlers are recognised, from below
 
     def __init__(
-        self, connection: Connection, decode: Callable[[bytes], R] | None, sends: tuple[type, ...] | None
+        self,
+        connection: Connection,
+        decode: Callable[[bytes], R] | None,
+        sends: tuple[type, ...] | None,
+        codec: Codec,
     ) -> None:
-        super().__init__(connection, decode, sends)
+        super().__init__(connection, decode, sends, codec)
         self._limit: asyncio.TimerHandle | None = None
         self._idle: asyncio.TimerHandle | None = None
+        self._closing: asyncio.Future[BaseException | None] | None = None
         self.watcher: Watcher | None = None
 
     def begin(self, flow: Flow, *, limit: float | None = None, idle: float | None = None) -> None:
@@ -93,7 +99,19 @@ class Stream(Sending[R, S], Generic[R, S]):
     async def end(self) -> None:
         await super().end()
         if self.closed:
-            self._stop_timers()
+            self._over()
+
+    async def wait_closed(self) -> BaseException | None:
+        """Returns when nothing goes in or out any more, with what ended it; None for a clean end.
+
+        Items that have arrived can still be taken then.
+        """
+        self._connection.endpoint.check()
+        if self.closed:
+            return None if clean(self._error) else self._error
+        if self._closing is None:
+            self._closing = self._connection.endpoint.loop.create_future()
+        return await asyncio.shield(self._closing)
 
     async def reset(self, error: str | BaseException = "") -> None:
         """Ends both halves at once: the other side gets what was sent before, then ``error`` as a StreamReset.
@@ -117,7 +135,7 @@ class Stream(Sending[R, S], Generic[R, S]):
         if error is None or isinstance(error, GeneratorExit):  # an iteration that was broken off is left, too
             await self.close()
         else:
-            self.break_off(error_text(error))
+            self.break_off(error_text(error), error)
 
     def __del__(self) -> None:
         if self.waiting:  # nobody will take them: they count no more
@@ -133,11 +151,11 @@ class Stream(Sending[R, S], Generic[R, S]):
         self._flows.leave(self._flow)
         self._leave()
 
-    def break_off(self, text: str) -> None:
+    def break_off(self, text: str, error: BaseException | None = None) -> None:
         """Ends the stream by an error, of this side."""
         self._flow.owner = None
         self._flows.reset(self._flow, text)
-        self._leave()
+        self._leave(error or (StreamReset(text) if text else None))
 
     def fail(self, error: BaseException, text: str) -> None:
         """Ends the stream by an error that readers and writers here get, too."""
@@ -154,22 +172,24 @@ class Stream(Sending[R, S], Generic[R, S]):
         by_peer = isinstance(error, (StreamReset, ConnectionClosed))
         told = by_peer and (self._readers is not None or bool(self._senders) or self.waiting)
         self._wake()
-        self._stop_timers()
+        self._over(error)
         if self.watcher is not None:
-            clean = isinstance(error, StreamReset) and not error.message
-            clean = clean or (self._complete and isinstance(error, ConnectionClosed))
-            self.watcher.broken(clean=clean, told=told)
+            whole = clean(error) or (self._complete and isinstance(error, ConnectionClosed))
+            self.watcher.broken(clean=whole, told=told)
 
-    def _leave(self) -> None:
+    def _leave(self, error: BaseException | None = None) -> None:
         self._left = True
         if self.waiting:
             self._flows.drop(self.queued + self._taken)
         self._ready = self._arrived = self._error = None
         self._wake()
-        self._stop_timers()
+        self._over(error)
 
-    def _stop_timers(self) -> None:
-        """The stream has ended; a handler that has not ended keeps its deadline."""
+    def _over(self, error: BaseException | None = None) -> None:
+        """The stream has ended, by this error if it is one; a handler that has not ended keeps its deadline."""
+        closing, self._closing = self._closing, None
+        if closing is not None and not closing.done():
+            closing.set_result(None if clean(error) else error)
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
@@ -183,7 +203,7 @@ class Stream(Sending[R, S], Generic[R, S]):
         self._complete = True
         self._wake_readers()
         if not self._flow.sending:
-            self._stop_timers()
+            self._over()
 
     def on_reset(self, text: str) -> None:
         if text == DEADLINE_OVER and self._limit is not None:
@@ -217,6 +237,11 @@ class Stream(Sending[R, S], Generic[R, S]):
         endpoint = self._connection.endpoint
         wait = idle / IDLE_LOOKS
         self._idle = endpoint.loop.call_later(wait, self._watch, idle, quiet, context=endpoint.variables)
+
+
+def clean(error: BaseException | None) -> bool:
+    """Whether a stream ended by this has just ended: the other side left it, and had nothing to say about that."""
+    return error is None or (isinstance(error, StreamReset) and not error.message)
 
 
 def error_text(error: BaseException) -> str:

@@ -7,7 +7,7 @@ body, which is the first item (none: an empty body); what the last one returns i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import aclosing
 from inspect import Parameter, isasyncgenfunction
 from typing import Any, NamedTuple, NoReturn, Protocol, cast, get_args, get_origin
@@ -17,8 +17,8 @@ from .codecs import Codec
 from .codes import Code
 from .context import StreamContext
 from .errors import RpcError
-from .handler import INLINE, Known, Route, RunInThread, Source, arguments_of, bad_result, checked
-from .middleware import Middleware, compose
+from .handler import INLINE, Known, Route, RunInThread, Source, arguments_of, bad_result, kinds
+from .middleware import NOBODY, Census, Middleware, Target, compose
 from .registered import ITERATORS, Registered, called_by, is_stream
 
 __all__ = ["StreamRoute", "StreamingHandler", "streams_items"]
@@ -58,6 +58,7 @@ class StreamRoute(NamedTuple):
     handler: StreamingHandler
     method: bytes
     """The one copy of its name that all its streams share."""
+    codec: Codec
 
 
 class StreamingHandler(Registered):
@@ -72,9 +73,11 @@ class StreamingHandler(Registered):
         *,
         timeout: float | None = None,
         idle_timeout: float | None = None,
+        middleware: Iterable[Middleware] = (),
+        codec: str | Codec | None = None,
         scope: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(name, function, scope)
+        super().__init__(name, function, scope, middleware, codec)
         self.timeout = timeout
         self.idle_timeout = idle_timeout
         self.generates = isasyncgenfunction(function) or isasyncgenfunction(called_by(function))
@@ -111,15 +114,24 @@ class StreamingHandler(Registered):
         """It yields, and reads nothing: when nobody wants its items any more it does not find out by itself."""
         return self.generates and self.items is None
 
-    def compile(self, codec: Codec, run_in_thread: RunInThread, middleware: Sequence[Middleware] = ()) -> Route:
+    def compile(
+        self,
+        codec: Codec,
+        run_in_thread: RunInThread,
+        middleware: Sequence[Middleware] = (),
+        endpoint: Census = NOBODY,
+        method: str = "",
+    ) -> Route:
         """What answers those who call this method in place of opening a stream."""
 
         def start(source: Source, data: bytes) -> NoReturn:
             raise RpcError(f"{self.name} serves streams, not calls: open one", Code.UNIMPLEMENTED)
 
-        return start, lambda value: b"", INLINE, self
+        return start, _no_answer, INLINE, self
 
-    def compile_stream(self, method: bytes, codec: Codec, middleware: Sequence[Middleware] = ()) -> StreamRoute:
+    def compile_stream(
+        self, method: bytes, codec: Codec, middleware: Sequence[Middleware] = (), endpoint: Census = NOBODY
+    ) -> StreamRoute:
         """What an endpoint runs for each stream. RegistrationError if this codec cannot serve the types."""
         received, sent = self._types()
         try:
@@ -132,8 +144,8 @@ class StreamingHandler(Registered):
         else:
             run = _with_items(self, read)
         if middleware:
-            run = _chained(run, middleware)
-        return StreamRoute(run, decode, kinds_of(sent), self, method)
+            run = _chained(run, middleware, Target(method.decode(), "stream", False, _no_answer, endpoint))
+        return StreamRoute(run, decode, kinds_of(sent), self, method, codec)
 
     def _types(self) -> tuple[Any, Any]:
         """The types of items that come in, and of those that go out."""
@@ -157,10 +169,10 @@ def streams_items(function: Any, annotations: dict[str, Any]) -> bool:
 
 def kinds_of(annotation: Any) -> tuple[type, ...] | None:
     """What items of that type must be one of, if that can be checked."""
-    kinds: Any = checked(annotation)
-    if kinds is None:
+    found: Any = kinds(annotation)
+    if found is None:
         return None
-    return cast("tuple[type, ...]", kinds) if isinstance(kinds, tuple) else (kinds,)
+    return cast("tuple[type, ...]", found) if isinstance(found, tuple) else (found,)
 
 
 def _item_of(annotation: Any) -> Any:
@@ -180,7 +192,7 @@ def _with_items(
 ) -> Callable[[Any, Any], Coroutine[Any, Any, Any]]:
     function, takes_body = handler.function, bool(handler.body)
     items = handler.items.name if handler.items is not None else None
-    expected = None if handler.generates else checked(handler.result)
+    expected = None if handler.generates else kinds(handler.result)
 
     def call(stream: Items, source: StreamSource, body: bytes) -> Any:
         arguments = read(source, body)
@@ -205,13 +217,21 @@ def _with_items(
     return generate if handler.generates else give
 
 
+def _no_answer(value: Any) -> bytes:
+    return b""
+
+
 def _chained(
-    run: Callable[[Any, Any], Coroutine[Any, Any, Any]], middleware: Sequence[Middleware]
+    run: Callable[[Any, Any], Coroutine[Any, Any, Any]], middleware: Sequence[Middleware], target: Target
 ) -> Callable[[Any, Any], Coroutine[Any, Any, Any]]:
     """The handler as the innermost of a chain."""
 
     async def innermost(context: Any) -> Any:
         return await run(context.stream, Known(context))
 
-    chain = compose(middleware, innermost)
-    return lambda stream, source: chain(source.context())
+    chain = compose(middleware, innermost, target)
+
+    async def begin(stream: Any, source: StreamSource) -> Any:
+        return await chain(source.context())  # in the stream's task: a chain may raise where it is called
+
+    return begin

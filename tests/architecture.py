@@ -18,12 +18,12 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"codes", "frame", "hello", "options", "errors", "stats"}),
     frozenset({"answers", "flow", "handshake", "hooks", "items", "output", "session", "trailer"}),
     frozenset(
-        "bodies codecs context deadlines handler metadata middleware registered router service streaming"
-        " transport".split()
+        "bodies codecs context deadlines handler identity metadata middleware outgoing registered router routes service"
+        " stepping streaming transport".split()
     ),
     frozenset(
-        "acceptor answering caller connection endpoint gate inbox keepalive opener opening outlet peer receiving runner"
-        " sending stalls stream threads wheel".split()
+        "acceptor answering caller chains connection endpoint gate inbox keepalive layered opener opening outlet peer"
+        " receiving runner sending stalls stream threads wheel".split()
     ),
     frozenset({"client", "server", "pool", "reconnect", "drain", "transports", "loops"}),
     frozenset({"pubsub", "registry", "sync", "cli", "testing", "__main__"}),

@@ -1,22 +1,26 @@
-"""Bounds the time of handlers."""
+"""Bounds the time of handlers, and of calls."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-from typing import Any
+from collections.abc import Coroutine, Generator
+from types import coroutine
+from typing import Any, cast
 
 from arpc.codes import Code
 from arpc.context import Context
-from arpc.errors import RpcError
-from arpc.middleware import Next
+from arpc.errors import CallTimeout, RpcError
+from arpc.middleware import Layer, Next, Target
 from arpc.options import is_time
+from arpc.stepping import resume
 
 __all__ = ["Timeout"]
 
 
-class Timeout:
-    """Cancels a handler after ``seconds`` (above 0) and answers its caller with an error.
+class Timeout(Layer):
+    """Cancels a handler after ``seconds`` (above 0) and answers its caller with an error of the code
+    ``deadline_exceeded``; around what goes out: cancels a call, its retries included, with a CallTimeout.
 
     It bounds what suspends: a plain function that blocks the event loop, and the thread of a ``threaded=True`` handler,
     cannot be stopped. Streams, which may last, have timeouts of their own: ``router.stream(..., timeout=)``.
@@ -27,18 +31,38 @@ class Timeout:
             raise ValueError(f"a handler's time is seconds above 0, not {seconds!r}")
         self.seconds = seconds
 
-    async def __call__(self, ctx: Context, call_next: Next) -> Any:
-        if ctx.kind == "stream":
-            return await call_next(ctx)
-        scope = asyncio.timeout(None)
-        try:
-            async with scope:
-                # In a context of its own: a timer that is cancelled keeps its context for a while, and the runner
-                # would take that for a task that the handler has left behind.
-                variables = contextvars.Context()
-                variables.run(scope.reschedule, asyncio.get_running_loop().time() + self.seconds)
-                return await call_next(ctx)
-        except TimeoutError:
-            if not scope.expired():
-                raise  # the handler's own
-            raise RpcError(f"{ctx.method} took longer than {self.seconds:g} s", Code.DEADLINE_EXCEEDED) from None
+    def wrap(self, call_next: Next, target: Target) -> Next:
+        if target.kind == "stream":
+            return call_next
+        seconds = self.seconds
+
+        def limited(ctx: Context) -> Coroutine[Any, Any, Any]:
+            return cast("Coroutine[Any, Any, Any]", _limited(call_next(ctx), ctx, seconds))
+
+        return limited
+
+
+@coroutine
+def _limited(call: Coroutine[Any, Any, Any], ctx: Context, seconds: float) -> Generator[Any, Any, Any]:
+    """Runs ``call`` to its end. There is no timer before it suspends, and most never do."""
+    try:
+        waits = call.send(None)
+    except StopIteration as stop:
+        return stop.value
+    return (yield from _bounded(call, waits, ctx, seconds).__await__())
+
+
+async def _bounded(call: Coroutine[Any, Any, Any], waits: Any, ctx: Context, seconds: float) -> Any:
+    scope = asyncio.timeout(None)
+    try:
+        async with scope:
+            # In a context of its own: a timer that is cancelled keeps its context for a while, and the runner
+            # would take that for a task that the handler has left behind.
+            variables = contextvars.Context()
+            variables.run(scope.reschedule, asyncio.get_running_loop().time() + seconds)
+            return await resume(call, waits)
+    except TimeoutError:
+        if not scope.expired():
+            raise  # the handler's own
+        text = f"{ctx.method} took longer than {seconds:g} s"
+        raise (CallTimeout(text) if ctx.outgoing else RpcError(text, Code.DEADLINE_EXCEEDED)) from None

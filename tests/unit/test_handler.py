@@ -117,7 +117,7 @@ def test_an_async_generator_serves_streams(function: Any) -> None:
     """A router sees what it is; it never answers a call."""
     router = Router()
     router.handle("/it")(function)
-    served = router.handlers()["/it"]
+    served = router.handlers()["/it"].handler
     assert isinstance(served, StreamingHandler)
     assert served.generates
     with pytest.raises(RegistrationError, match=r"^handler '/it' \(.+\) returns an async iterator; yield the items"):

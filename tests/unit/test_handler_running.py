@@ -16,7 +16,7 @@ from arpc import Context, EncodeError, RegistrationError, RpcError
 from arpc.handler import Handler
 from arpc.middleware import Next
 from tests.tools import eventually
-from tests.unit.handling import JSON, answer, in_thread
+from tests.unit.handling import answer
 
 # --- results
 
@@ -231,6 +231,6 @@ async def test_one_context_is_shared_by_the_chain_and_the_handler() -> None:
 def test_what_is_no_middleware_is_refused() -> None:
     def plain(ctx: Context, call_next: Next) -> Any: ...
 
-    handler = Handler("/it", returning(None, None))
+    wrong: Any = [plain]
     with pytest.raises(RegistrationError, match=r"a middleware is an async def \(ctx, call_next\)"):
-        handler.compile(JSON, in_thread, [plain])
+        Handler("/it", returning(None, None), middleware=wrong)

@@ -12,7 +12,7 @@ import arpc
 from arpc import Context, RegistrationError, Router, RpcError
 from arpc.codecs import MsgpackCodec, RawCodec
 from arpc.handler import INLINE, ORDERED
-from arpc.router import Routes
+from arpc.routes import Routes
 from tests.unit.handling import JSON, in_thread, run
 
 

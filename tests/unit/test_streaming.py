@@ -15,7 +15,7 @@ from arpc.codecs import RawCodec
 from arpc.context import StreamContext
 from arpc.frame import STREAM, STREAM_LOCAL
 from arpc.handler import INLINE, Handler
-from arpc.router import Routes
+from arpc.routes import Routes
 from arpc.streaming import StreamingHandler, StreamRoute, streams_items
 from tests.unit.handling import JSON, in_thread, run
 
@@ -133,16 +133,16 @@ def test_a_router_tells_them_by_what_they_are(function: Any) -> None:
     router = Router()
     router.handle("/one")(function)
     router.stream("/two")(function)
-    assert all(isinstance(handler, StreamingHandler) for handler in router.handlers().values())
+    assert all(isinstance(mounted.handler, StreamingHandler) for mounted in router.handlers().values())
     routes = Routes(router, JSON, in_thread)
     for name in (b"/one", b"/two"):
         route = routes.stream(name)
         assert route is not None
         assert route.method == name
         assert route.handler is routes[name][3]
-    for option in ({"threaded": True}, {"ordered": True}):
+    for register in (router.handle("/three", threaded=True), router.handle("/three", ordered=True)):
         with pytest.raises(RegistrationError, match="'/three' serves streams: it cannot be threaded nor ordered"):
-            router.handle("/three", **option)(function)
+            register(function)
 
 
 def test_others_serve_calls() -> None:
@@ -155,7 +155,7 @@ def test_others_serve_calls() -> None:
     router = Router()
     router.handle("/plain")(plain)
     router.handle("/later")(later)
-    assert all(isinstance(handler, Handler) for handler in router.handlers().values())
+    assert all(isinstance(mounted.handler, Handler) for mounted in router.handlers().values())
     assert Routes(router, JSON, in_thread).stream(b"/plain") is None
     assert not streams_items(plain, {"n": int, "return": AsyncIterator[int]})
 

@@ -1,0 +1,26 @@
+"""Who the other side of a connection is, once it has proved it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+__all__ = ["Identity"]
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A peer that has authenticated: ``ctx.peer.identity``, set by a middleware such as :class:`arpc.middleware.Auth`.
+
+    ``name``: who it is; ``roles``: what it may; ``scheme``: how it proved that (``"bearer"``, ``"password"``, ...);
+    ``claims``: whatever else its proof said, such as the claims of a JWT.
+    """
+
+    name: str
+    roles: frozenset[str] = frozenset()
+    scheme: str = ""
+    claims: Mapping[str, Any] = field(default_factory=lambda: _NOTHING, compare=False)

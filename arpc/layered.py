@@ -1,0 +1,229 @@
+"""A peer with middleware around what is sent to it. A peer without has nothing of this on its way."""
+
+# pyright: reportPrivateUsage=false
+# What sends for a chain does so for a peer of this very kind.
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from time import monotonic
+from typing import Any
+
+from .bodies import NO_BODY, encode_body
+from .caller import DEFAULT, Default, decode_answer
+from .chains import Chains
+from .codecs import Codec
+from .deadlines import bounded, inherited
+from .errors import CallTimeout, Overstock
+from .frame import NOTIFY, REQUEST, STREAM, STREAM_LOCAL, encode_method
+from .opener import Opens, open_stream
+from .outgoing import Outgoing
+from .peer import Peer
+from .stream import Stream, error_text
+from .wheel import TICK
+
+__all__ = ["Layered"]
+
+log = logging.getLogger("arpc")
+
+
+class Layered(Peer):
+    """A peer whose endpoint was made with ``outgoing=``."""
+
+    __slots__ = ()
+
+    @property
+    def _chains(self) -> Chains:
+        chains = self._endpoint.outgoing
+        assert chains is not None
+        return chains
+
+    async def call(
+        self,
+        method: str,
+        body: Any = None,
+        *,
+        returns: Any = Any,
+        timeout: float | Default | None = DEFAULT,
+        metadata: Mapping[str, Any] | None = None,
+        answer_metadata: dict[str, Any] | None = None,
+        codec: str | Codec | None = None,
+    ) -> Any:
+        endpoint = self._endpoint
+        endpoint.check()
+        own = endpoint.codec if codec is None else endpoint.codec_of(codec)
+        data = encode_body(own, body)
+        decode = None if returns is bytes else endpoint.decoder(returns, own)
+        if timeout is DEFAULT:
+            seconds = endpoint.options.timeout
+            left = inherited(seconds) if bounded else None
+            seconds, said = (seconds, False) if left is None else (left, True)
+        else:
+            seconds, said = self._timeout(timeout), True
+        ctx = Outgoing(
+            self, REQUEST, encode_method(method), data, metadata, seconds, _call if said else _call_by_default
+        )
+        try:
+            answer = await self._chains.messages[method](ctx)
+            if not isinstance(answer, bytes):
+                raise TypeError(f"a middleware around calls returns the answer's body, bytes, not {answer!r}")
+            value = answer if decode is None else decode_answer(method, decode, answer)
+        except BaseException as error:
+            ctx.end(error)
+            raise
+        ctx.end(None, len(answer))
+        if answer_metadata is not None:
+            answer_metadata.update(ctx.answer_metadata)
+        return value
+
+    async def notify(
+        self,
+        method: str,
+        body: Any = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        codec: str | Codec | None = None,
+    ) -> None:
+        name, data = self._message(method, body, codec)
+        ctx = Outgoing(self, NOTIFY, name, data, metadata, None, _notify)
+        try:
+            await self._chains.messages[method](ctx)
+        except BaseException as error:
+            ctx.end(error)
+            raise
+        ctx.end(None)
+
+    def try_notify(
+        self,
+        method: str,
+        body: Any = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        codec: str | Codec | None = None,
+    ) -> None:
+        name, data = self._message(method, body, codec)
+        ctx = Outgoing(self, NOTIFY, name, data, metadata, None, _try_notify)
+        try:
+            _step(self._chains.messages[method](ctx), method)
+        except BaseException as error:
+            ctx.end(error)
+            raise
+        ctx.end(None)
+
+    async def _open_stream(self, opens: Opens) -> Stream[Any, Any]:
+        """The chain stands around all of the stream, in a task of its own: it goes on when the stream has ended."""
+        endpoint = self._endpoint
+        endpoint.check()
+        method = encode_method(opens.method)
+        codec = endpoint.codec if opens.codec is None else endpoint.codec_of(opens.codec)
+        body = b"" if opens.body is NO_BODY else encode_body(codec, opens.body)
+        opened: asyncio.Future[Stream[Any, Any]] = endpoint.loop.create_future()
+
+        async def send(ctx: Outgoing) -> None:
+            if opened.done():
+                raise RuntimeError(f"the stream {opens.method} was opened before: call_next opens it once")
+            opens.metadata = await metadata_of(ctx)
+            opens.limit = time_left(ctx)
+            stream = await open_stream(self._connection, opens)
+            ctx.opened(stream)
+            opened.set_result(stream)
+            try:
+                error = await stream.wait_closed()
+            except BaseException as error:  # a middleware ends it
+                stream.fail(error, error_text(error))
+                raise
+            if error is not None:
+                raise error
+
+        ctx = Outgoing(self, STREAM | STREAM_LOCAL, method, body, opens.metadata, opens.limit, send)
+        task = endpoint.loop.create_task(self._stand_around(ctx, opened), name=f"arpc outgoing {opens.method}")
+        self._chains.open.add(task)
+        task.add_done_callback(self._chains.open.discard)
+        try:
+            return await asyncio.shield(opened)
+        except asyncio.CancelledError:
+            if opened.done() and not opened.cancelled() and opened.exception() is None:
+                opened.result().leave()
+            task.cancel()
+            raise
+
+    async def _stand_around(self, ctx: Outgoing, opened: asyncio.Future[Stream[Any, Any]]) -> None:
+        error: BaseException | None = None
+        try:
+            await self._chains.streams[ctx.method](ctx)
+            if not opened.done():
+                error = RuntimeError(f"a middleware let {ctx.method} through without opening the stream")
+        except BaseException as raised:
+            error = raised
+        if error is not None and not opened.done():
+            opened.set_exception(error)
+        elif error is not None and ctx.stream is not None and not ctx.stream.closed:
+            ctx.stream.fail(error, error_text(error))
+        ctx.end(error)
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace("Layered", "", 1)
+
+
+async def metadata_of(ctx: Outgoing) -> Mapping[str, Any] | None:
+    """What travels beside the body: what the caller gave, and what was attached, if the other side takes any."""
+    if not ctx.attached:
+        return ctx.given_metadata
+    connection = ctx.peer._connection
+    if not connection.session.ready:
+        await connection.endpoint.until_ready(connection)
+    return ctx.metadata if connection.session.meta else ctx.given_metadata
+
+
+def time_left(ctx: Outgoing) -> float | None:
+    """Seconds that the caller still waits. CallTimeout if the chain has taken them all."""
+    if ctx.seconds is None or ctx.deadline is None:
+        return None
+    left = ctx.deadline - monotonic()
+    if left <= 0:
+        raise CallTimeout(f"{ctx.method} could not be sent within {ctx.seconds:g} s")
+    return left if ctx.seconds - left > TICK else ctx.seconds  # timeouts that are the same share a slot
+
+
+async def _call(ctx: Outgoing) -> bytes:
+    return await Peer.call(
+        ctx.peer,
+        ctx.method,
+        ctx.body,
+        returns=bytes,
+        timeout=time_left(ctx),
+        metadata=await metadata_of(ctx) if ctx.attached else ctx.given_metadata,
+        answer_metadata=ctx.answer_metadata,
+    )
+
+
+async def _call_by_default(ctx: Outgoing) -> bytes:
+    """As :func:`_call`; the default timeout does not travel unless a part of it is over."""
+    if time_left(ctx) != ctx.seconds or ctx.attached:
+        return await _call(ctx)
+    return await Peer.call(
+        ctx.peer, ctx.method, ctx.body, returns=bytes, metadata=ctx.given_metadata, answer_metadata=ctx.answer_metadata
+    )
+
+
+async def _notify(ctx: Outgoing) -> None:
+    await Peer.notify(ctx.peer, ctx.method, ctx.body, metadata=await metadata_of(ctx))
+
+
+async def _try_notify(ctx: Outgoing) -> None:
+    session = ctx.peer._connection.session
+    Peer.try_notify(
+        ctx.peer, ctx.method, ctx.body, metadata=ctx.metadata or None if session.meta else ctx.given_metadata
+    )
+
+
+def _step(sending: Coroutine[Any, Any, Any], method: str) -> None:
+    """Runs a chain that may not wait. Overstock if it would."""
+    try:
+        sending.send(None)
+    except StopIteration:
+        return
+    sending.close()
+    raise Overstock(f"a middleware would have to wait; {method} was not sent")
