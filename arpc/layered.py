@@ -16,7 +16,7 @@ from .caller import DEFAULT, Default, decode_answer
 from .chains import Chains
 from .codecs import Codec
 from .deadlines import bounded, inherited
-from .errors import CallTimeout, Overstock
+from .errors import CallTimeout, Overstock, StreamReset
 from .frame import NOTIFY, REQUEST, STREAM, STREAM_LOCAL, encode_method
 from .opener import Opens, open_stream
 from .outgoing import Outgoing
@@ -129,11 +129,7 @@ class Layered(Peer):
             stream = await open_stream(self._connection, opens)
             ctx.opened(stream)
             opened.set_result(stream)
-            try:
-                error = await stream.wait_closed()
-            except BaseException as error:  # a middleware ends it
-                stream.fail(error, error_text(error))
-                raise
+            error = await stream.wait_closed()
             if error is not None:
                 raise error
 
@@ -153,14 +149,15 @@ class Layered(Peer):
         error: BaseException | None = None
         try:
             await self._chains.streams[ctx.method](ctx)
-            if not opened.done():
-                error = RuntimeError(f"a middleware let {ctx.method} through without opening the stream")
         except BaseException as raised:
             error = raised
-        if error is not None and not opened.done():
+        if not opened.done():
+            error = error or RuntimeError(f"a middleware let {ctx.method} through without opening the stream")
             opened.set_exception(error)
-        elif error is not None and ctx.stream is not None and not ctx.stream.closed:
-            ctx.stream.fail(error, error_text(error))
+        elif ctx.stream is not None and not ctx.stream.closed:
+            error = error or StreamReset("a middleware has ended it")
+            given_up = isinstance(error, asyncio.CancelledError)
+            ctx.stream.fail(StreamReset("cancelled") if given_up else error, error_text(error))
         ctx.end(error)
 
     def __repr__(self) -> str:
