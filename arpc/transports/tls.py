@@ -15,7 +15,11 @@ EXAMPLE = (
     ' context.load_cert_chain("server.pem", "server.key"); arpc.serve(..., ssl=context)'
 )
 
-ENDED = "it ended the TLS handshake: perhaps it does not speak TLS, or does not accept this side's certificate"
+ENDED = (
+    "it ended the TLS handshake: perhaps it does not speak TLS, or not this version of it, or has no certificate,"
+    " or refuses this side's"
+)
+"""asyncio's and uvloop's servers close without a word, whatever they do not like."""
 
 
 class Tls:
