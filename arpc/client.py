@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Unpack
 
 from .codecs import Codec
+from .coders import Coder
 from .endpoint import Endpoint
 from .errors import ConnectError, ConnectionClosed, ConnectTimeout
 from .middleware import Middleware
@@ -79,12 +80,14 @@ def connect(
     *,
     codec: str | Codec | None = None,
     middleware: Sequence[Middleware] = (),
+    coders: Sequence[Coder] = (),
     **options: Unpack[OptionKeywords],
 ) -> Connecting:
     """Connects to ``address``: ``peer = await connect(...)``, or ``async with connect(...) as peer``.
 
     ``router``: what the other side may call here. ``codec``: a name or an object, JSON by default; the other side's
-    must be the same. ``middleware``: stands around every handler here, the first one outermost. ``options``: see
+    must be the same. ``middleware``: stands around every handler here, the first one outermost. ``coders``: what
+    whole frames go through, in this order; both sides agree on them (docs/coders.md). ``options``: see
     :class:`~arpc.Options`.
 
     Raises AddressError; ConnectError (also when the connection ended before both sides had said what they know);
@@ -93,7 +96,7 @@ def connect(
 
     async def open() -> Client:
         target = parse_address(address)
-        client = Client(Endpoint(router, codec, options, dials=True, middleware=middleware), target)
+        client = Client(Endpoint(router, codec, options, dials=True, middleware=middleware, coders=coders), target)
         await client._dial()
         return client
 

@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from .bodies import body_decoder
 from .codecs import Codec, get_codec
+from .coders import Coder, check_coders
 from .connection import Connection
 from .context import serving
 from .errors import CallTimeout, LoopError, RemoteProtocolError
@@ -37,6 +38,7 @@ class Endpoint:
         "_waiting_ready",
         "buffered",
         "codec",
+        "coders",
         "connections",
         "dials",
         "inflight",
@@ -64,12 +66,14 @@ class Endpoint:
         *,
         dials: bool,
         middleware: Sequence[Middleware] = (),
+        coders: Sequence[Coder] = (),
     ) -> None:
         given = cast(object, router)
         if given is not None and not isinstance(given, Router):
             raise TypeError(f"handlers come in an arpc.Router, not in {given!r}")
         self.options: Options = make_options(keywords)
         self.codec = get_codec(codec)
+        self.coders = check_coders(coders, self.options)
         self.threads = Threads(self.options.max_threads)
         if not isinstance(cast(object, middleware), Iterable):
             raise TypeError(f"middleware is a list: middleware=[{middleware!r}]")
@@ -148,7 +152,7 @@ class Endpoint:
         waiting = self._waiting_ready.get(connection)
         if waiting is None:
             waiting = self._waiting_ready[connection] = []
-            self.loop.call_later(self.options.hello_timeout, connection.session.settle)
+            self.loop.call_later(self.options.hello_timeout, connection.settle)
         return waiting
 
     async def until_ready(self, connection: Connection, slot: Slot = NEVER) -> None:

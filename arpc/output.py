@@ -84,6 +84,23 @@ class Output:
         if parts < 5 or parts > BATCH or self.held > LARGE:
             self.hooks.on_output()
 
+    def put(self, frame: bytes) -> None:
+        """One more frame, in one part."""
+        if self.closed is not None:
+            return
+        out = self.out
+        self.held += len(frame)
+        out.append(frame)
+        if len(frame) > LARGE:
+            self.bulky = True
+        parts = len(out)
+        if parts < 5 or parts > BATCH or self.held > LARGE:
+            self.hooks.on_output()
+
+    def tell(self, frame: bytes) -> None:
+        """One more frame, of which nobody waits to hear that it cannot be sent."""
+        self.append(frame)
+
     def check(self, length: int) -> None:
         """Raises for a body of ``length`` bytes that cannot be sent."""
         if self.closed is not None:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Unpack, cast
 
 from .codecs import Codec
+from .coders import Coder
 from .connection import Connection
 from .endpoint import Endpoint
 from .errors import AddressError, ConnectionClosed
@@ -116,13 +117,14 @@ def serve(
     *,
     codec: str | Codec | None = None,
     middleware: Sequence[Middleware] = (),
+    coders: Sequence[Coder] = (),
     **options: Unpack[OptionKeywords],
 ) -> Starting:
     """Serves ``router`` at one address or several: ``server = await serve(...)``, or ``async with serve(...)``.
 
     ``addresses``: ``tcp://host:port`` (port 0 takes a free one), ``unix:///path``, ``mem://name``. ``codec``: a name or
-    an object, JSON by default. ``middleware``: stands around every handler, the first one outermost. ``options``: see
-    :class:`~arpc.Options`.
+    an object, JSON by default. ``middleware``: stands around every handler, the first one outermost. ``coders``: what
+    whole frames go through, in this order (docs/coders.md). ``options``: see :class:`~arpc.Options`.
 
     Raises AddressError, ConnectError (the address cannot be listened on), RegistrationError (the codec cannot serve a
     handler's types), ValueError or TypeError for an option.
@@ -134,7 +136,7 @@ def serve(
         wanted = [addresses] if isinstance(addresses, str) else list(addresses)
         if not wanted:
             raise AddressError("a server needs an address, such as tcp://127.0.0.1:0")
-        server = Server(Endpoint(router, codec, options, dials=False, middleware=middleware))
+        server = Server(Endpoint(router, codec, options, dials=False, middleware=middleware, coders=coders))
         await server._listen(wanted)
         return server
 
