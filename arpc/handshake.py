@@ -51,7 +51,7 @@ class Handshake(Output):
         self.capabilities = NONE
         """What is used; the flags below say the same, since an enum is slow to ask."""
         self.meta = self.can_cancel = self.credits = self.empties = False
-        self.extras = 0
+        self.extras: int = 0
         """Reserved bits of frames that carry something beside their data."""
         self.late = False
         """The answer to this side's Hello came after ``hello_timeout``."""

@@ -50,7 +50,7 @@ class Output:
         self.bulky = False
         """Some of them are large; the owner sets it back when all are sent."""
         self.remote: Capabilities = BASE
-        self.send_limit = options.max_body
+        self.send_limit: int = options.max_body
         """The largest body that the other side takes: method, data and trailer together."""
         self.closed: BaseException | None = None
 

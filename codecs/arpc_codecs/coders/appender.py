@@ -24,8 +24,6 @@ class Appender(Coder):
     anything. ``name`` has at least one byte; name and value have at most 65,533 together.
     """
 
-    bit: int
-
     def __init__(
         self,
         name: str,
@@ -36,6 +34,7 @@ class Appender(Coder):
         check_number("bit", bit, 0, 7)
         self.name = name
         self.bit = bit
+        self._flag = 1 << bit
         self.carries = frozenset({name})
         self._name = name.encode()
         self._encode = encode or _as_it_is
@@ -52,11 +51,11 @@ class Appender(Coder):
                 f" {0xFFFF - len(self._name) - LENGTH} can be appended"
             )
         length = (len(frame) - HEADER_SIZE + size).to_bytes(4, "little")
-        bits = bytes((frame[4] | 1 << self.bit,))
+        bits = bytes((frame[4] | self._flag,))
         return b"".join((length, bits, frame[5:], self._name, value, size.to_bytes(LENGTH, "big")))
 
     def decode(self, frame: bytes, values: dict[str, Any], limit: int) -> bytes:
-        if not frame[4] & 1 << self.bit:
+        if not frame[4] & self._flag:
             return frame
         size = int.from_bytes(frame[-LENGTH:], "big")
         start = len(frame) - size
@@ -67,7 +66,7 @@ class Appender(Coder):
         taken = frame[value:-LENGTH]
         values[self.name] = taken if self._decode is None else self._decode(taken)
         length = (start - HEADER_SIZE).to_bytes(4, "little")
-        return b"".join((length, bytes((frame[4] & ~(1 << self.bit),)), frame[5:start]))
+        return b"".join((length, bytes((frame[4] & ~self._flag,)), frame[5:start]))
 
 
 def _as_it_is(value: Any) -> bytes:

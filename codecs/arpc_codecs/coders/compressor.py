@@ -21,12 +21,13 @@ class Compressor(Coder):
     What it makes has at least 16 bytes, and begins with 0x1f or is put behind such a byte: ``mark``.
     """
 
-    bit: int
     mark: bytes = b"\x1f"
 
-    def __init__(self, threshold: int) -> None:
+    def __init__(self, threshold: int, bit: int) -> None:
         check_number("threshold", threshold, 0, 1 << 32)
         self.threshold = threshold
+        self.bit = bit
+        self._flag = 1 << bit
 
     def compress(self, data: bytes) -> bytes:
         """A compressed stream."""
@@ -43,10 +44,10 @@ class Compressor(Coder):
         length = START + len(self.mark) + len(packed) - HEADER_SIZE
         if not 0 <= length < len(frame) - HEADER_SIZE:
             return frame
-        return b"".join((length.to_bytes(4, "little"), bytes((frame[4] | 1 << self.bit,)), self.mark, packed))
+        return b"".join((length.to_bytes(4, "little"), bytes((frame[4] | self._flag,)), self.mark, packed))
 
     def decode(self, frame: bytes, values: dict[str, Any], limit: int) -> bytes:
-        if not frame[4] & 1 << self.bit:
+        if not frame[4] & self._flag:
             return frame
         start = START + len(self.mark)
         if frame[START:start] != self.mark:
@@ -55,7 +56,7 @@ class Compressor(Coder):
         if plain is None:
             raise RemoteProtocolError(f"what the coder {self.name!r} has compressed is over {limit} bytes (max_body)")
         length = max(START + len(plain) - HEADER_SIZE, 0)
-        return b"".join((length.to_bytes(4, "little"), bytes((frame[4] & ~(1 << self.bit),)), plain))
+        return b"".join((length.to_bytes(4, "little"), bytes((frame[4] & ~self._flag,)), plain))
 
 
 def check_number(name: str, value: object, least: int, most: int) -> None:

@@ -15,6 +15,8 @@ from .compressor import check_number
 
 __all__ = ["Encrypt"]
 
+BIT = 3
+FLAG = 1 << BIT
 KEY = 32
 SALT = 16
 PROOF = 16
@@ -44,7 +46,7 @@ class Encrypt(Coder):
     """
 
     name = "encrypt"
-    bit = 3
+    bit = BIT
     required = True
     needs_hello = True
     overhead = HEAD - 4 + TAG
@@ -101,11 +103,11 @@ class Encrypt(Coder):
 
     def encode(self, frame: bytes, values: Mapping[str, Any]) -> bytes:
         length = len(frame) + self.overhead - HEADER_SIZE
-        head = length.to_bytes(4, "little") + bytes((1 << self.bit, CODED))
+        head = length.to_bytes(4, "little") + bytes((FLAG, CODED))
         return head + self._sends.seal(frame[4:], head)
 
     def decode(self, frame: bytes, values: dict[str, Any], limit: int) -> bytes:
-        if not frame[4] & 1 << self.bit:
+        if not frame[4] & FLAG:
             raise RemoteProtocolError("a frame is not encrypted, and every frame has to be")
         try:
             plain = self._receives.open(frame[HEAD:], frame[:HEAD])

@@ -20,11 +20,10 @@ class Gzip(Compressor):
     """
 
     name = "gzip"
-    bit = 7
     mark = b""  # a gzip stream begins with 0x1f
 
     def __init__(self, threshold: int = 1024, level: int = 6) -> None:
-        super().__init__(threshold)
+        super().__init__(threshold, bit=7)
         check_number("level", level, 1, 9)
         self.level = level
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, cast
 
 from .compressor import Compressor, check_number
@@ -18,18 +19,16 @@ class Lz4(Compressor):
     """
 
     name = "lz4"
-    bit = 5
 
     def __init__(self, threshold: int = 512, level: int = 0) -> None:
-        super().__init__(threshold)
+        super().__init__(threshold, bit=5)
         check_number("level", level, 0, 12)
         self.level = level
         try:
-            import lz4.frame
+            self._lz4: Any = import_module("lz4.frame")
         except ImportError as error:
             text = "the lz4 coder needs the extra lz4 of arpc, or else: pip install lz4"
             raise ImportError(text, name=error.name) from error
-        self._lz4: Any = lz4.frame
 
     def compress(self, data: bytes) -> bytes:
         return cast(bytes, self._lz4.compress(data, compression_level=self.level, store_size=False))

@@ -10,7 +10,7 @@ STEP = 1 << 16
 """Bytes that are made at a time: what is held grows with what comes out, never with what a stream claims."""
 
 WINDOW = 1 << 23
-"""The largest window that is accepted, as zstd recommends: what a decoder has to allocate."""
+"""The largest window that is accepted, and that levels up to 19 use: a decoder has to allocate it."""
 
 
 class Zstd(Compressor):
@@ -21,10 +21,9 @@ class Zstd(Compressor):
     """
 
     name = "zstd"
-    bit = 6
 
     def __init__(self, threshold: int = 512, level: int = 3) -> None:
-        super().__init__(threshold)
+        super().__init__(threshold, bit=6)
         check_number("level", level, 1, 19)
         try:
             import zstandard
@@ -33,10 +32,7 @@ class Zstd(Compressor):
             raise ImportError(text, name=error.name) from error
         self._unpacker = zstandard.ZstdDecompressor(max_window_size=WINDOW)
         self._size_of = zstandard.frame_content_size
-        window = zstandard.ZstdCompressionParameters.from_level(level, window_log=0)
-        log = min(window.window_log, WINDOW.bit_length() - 1)
-        parameters = zstandard.ZstdCompressionParameters.from_level(level, window_log=log)
-        self._packer = zstandard.ZstdCompressor(compression_params=parameters)
+        self._packer = zstandard.ZstdCompressor(level=level)
 
     def compress(self, data: bytes) -> bytes:
         return self._packer.compress(data)
