@@ -59,6 +59,7 @@ class CodedSession(Session):
         "_cutter",
         "_grown",
         "_least",
+        "_limit",
         "_own",
         "_reader",
         "_ready",
@@ -80,6 +81,9 @@ class CodedSession(Session):
         """Bytes by which such frames are larger than they were."""
         self._took: tuple[dict[str, Any], int] = {}, 0
         """The values that the frame carried which is read now, and their bytes."""
+        self._limit = options.max_body
+        """The largest body, coded, that the other side takes."""
+        self.small = -1  # so that every frame comes to append()
         self._use_coders([coder for coder in self._registered if not coder.needs_hello])
 
     def _use_coders(self, used: Sequence[Coder]) -> None:
@@ -139,7 +143,8 @@ class CodedSession(Session):
                 )
 
     def _use(self, capabilities: Capability) -> None:
-        self.small = -1  # so that every frame comes to append()
+        self.small = -1
+        self._limit = self.send_limit
         self.send_limit -= self._least
         super()._use(capabilities)
         self.extras |= CARRIED
@@ -205,7 +210,7 @@ class CodedSession(Session):
 
     def _finish(self, frame: bytes, values: Mapping[str, Any]) -> bytes:
         """What the coders of this connection alone make of a frame. They are not asked for what cannot be sent."""
-        limit = self.send_limit + self._least
+        limit = self._limit
         own = self._own
         length = len(frame) - HEADER_SIZE
         if length + sum(coder.overhead for coder in own) > limit:
@@ -282,6 +287,7 @@ class CodedSession(Session):
             self._read()
             self._took = values, max(taken, 0)
             self._serve([(*parts[:2], parts[2] | CARRIED, *parts[3:]) for parts in self._parsed(plain, 0)])
+            self._took = {}, 0
         else:
             self._ready.append(plain)
         if self._grown > LARGE:

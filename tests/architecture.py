@@ -25,7 +25,7 @@ FLOORS: tuple[frozenset[str], ...] = (
         "acceptor answering caller connection endpoint gate inbox keepalive opener opening outlet peer receiving runner"
         " sending stalls stream threads wheel".split()
     ),
-    frozenset({"client", "server", "pool", "reconnect", "drain", "transports", "loops"}),
+    frozenset({"broadcast", "client", "server", "pool", "reconnect", "drain", "transports", "loops"}),
     frozenset({"pubsub", "registry", "sync", "cli", "testing", "__main__"}),
 )
 """The modules and subpackages of arpc, lowest floor first. What a module may import lies on its floor or below."""
