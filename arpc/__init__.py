@@ -10,6 +10,7 @@ async with arpc.serve("tcp://127.0.0.1:0", router) as server, arpc.connect(serve
     await peer.call("/greet", "Ann", returns=str)
 """
 
+from .broadcast import Report
 from .client import Client, Connecting, connect
 from .codecs import Codec
 from .codes import Code
@@ -84,6 +85,7 @@ __all__ = [
     "RegistrationError",
     "RemoteError",
     "RemoteProtocolError",
+    "Report",
     "Router",
     "RpcError",
     "Server",

@@ -12,7 +12,6 @@ from .errors import DEADLINE_OVER, ArpcError, DuplicateRequest, RpcError
 from .frame import REQUEST
 from .handler import MissingHandler
 from .hooks import Message
-from .metadata import trailer
 from .registered import Registered
 from .streaming import StreamingHandler
 
@@ -27,11 +26,11 @@ def respond_with_context(context: Context, inbox: Inbox, frame: Message, reply: 
     """Answers with the metadata that the handler has given, if it has, and if the other side takes any."""
     session = inbox.connection.session
     values = context.sent_metadata
-    if not values or not session.meta:
+    if not values:
         session.respond(frame, reply)
     else:
         try:
-            made = trailer(values, None)
+            made = inbox.connection.answer_trailer(values)
         except ArpcError as error:
             log.error("the metadata of an answer of %s cannot be sent: %s", context.method, error)
             raise RpcError("the handler's metadata could not be encoded", Code.INTERNAL) from None

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Unpack
 
 from .codecs import Codec
+from .coders import Coder
 from .endpoint import Endpoint
 from .errors import ConnectError, ConnectionClosed, ConnectTimeout
 from .layered import Layered
@@ -91,13 +92,15 @@ def connect(
     codec: str | Codec | None = None,
     middleware: Iterable[Middleware] = (),
     outgoing: Iterable[Middleware] = (),
+    coders: Iterable[Coder] = (),
     **options: Unpack[OptionKeywords],
 ) -> Connecting:
     """Connects to ``address``: ``peer = await connect(...)``, or ``async with connect(...) as peer``.
 
     ``router``: what the other side may call here. ``codec``: a name or an object, JSON by default; the other side's
     must be the same. ``middleware``: stands around every handler here, ``outgoing``: around every call, notify and
-    stream from here; the first one outermost. ``options``: see :class:`~arpc.Options`.
+    stream from here; the first one outermost. ``coders``: what whole frames go through, in this order; both sides agree
+    on them (docs/coders.md). ``options``: see :class:`~arpc.Options`.
 
     Raises AddressError; ConnectError (also when the connection ended before both sides had said what they know);
     ConnectTimeout; RegistrationError; ValueError or TypeError for an option.
@@ -105,7 +108,7 @@ def connect(
 
     async def open() -> Client:
         target = parse_address(address)
-        endpoint = Endpoint(router, codec, options, dials=True, middleware=middleware, outgoing=outgoing)
+        endpoint = Endpoint(router, codec, options, dials=True, middleware=middleware, outgoing=outgoing, coders=coders)
         check_ssl([target], endpoint.options)
         kind = Client if endpoint.outgoing is None else LayeredClient
         client = kind(endpoint, target)

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from .acceptor import Acceptor
+from .coded import Carried, CodedSession
 from .errors import ConnectionClosed, LocalProtocolError, RemoteProtocolError, remote_error
 from .flow import Flow
 from .frame import LARGE
 from .hooks import Message
 from .inbox import INBOX, Inbox
-from .metadata import Metadata, error_trailer, read_metadata, trailer
+from .metadata import NOTHING, Metadata, add_values, error_trailer, read_metadata, split_values, trailer
 from .options import Event
 from .outlet import Outlet
 from .session import Session
@@ -45,7 +46,7 @@ class Connection(Outlet):
 
     def __init__(self, endpoint: Endpoint, peer: Peer) -> None:
         super().__init__(endpoint, peer)
-        self.session = Session(self, endpoint.options)
+        self.session = make_session(self, endpoint)
         self.inbox: Inbox | None = None
         self.acceptor: Acceptor | None = None
         self.stream_waiters = 0
@@ -193,16 +194,54 @@ class Connection(Outlet):
         if self.session.out:
             self.flush()
 
+    def on_failure(self, error: Exception) -> None:
+        self.close(error)
+
+    def on_grown(self, size: int) -> None:
+        if self.inbox is not None:
+            self.inbox.received(size)
+        self.account()
+
+    def settle(self) -> None:
+        """``hello_timeout`` is over: the base protocol, unless that cannot be spoken here."""
+        try:
+            self.session.settle()
+        except RemoteProtocolError as error:
+            self.close(error)
+
     read_metadata = staticmethod(read_metadata)
+    add_values = staticmethod(add_values)
     write_error = staticmethod(error_trailer)
 
     def trailer(self, metadata: Mapping[str, Any] | None, timeout: float | None) -> bytes:
         """What travels beside a body; what arpc adds by itself is left out where the other side would not know it."""
+        if metadata and isinstance(self.session, CodedSession):
+            values, metadata = split_values(metadata, self.session.carries)
+            if values:
+                return Carried(self._trailer(metadata, timeout), values)
+        return self._trailer(metadata, timeout)
+
+    def _trailer(self, metadata: Mapping[str, Any] | None, timeout: float | None) -> bytes:
         if self.session.meta:
             return trailer(metadata, timeout)
         if not metadata:
             return b""
         raise LocalProtocolError(f"{self.peer.address} takes no metadata: it does not speak META (docs/protocol.md)")
+
+    def answer_trailer(self, values: Mapping[str, Any]) -> bytes:
+        """As :meth:`trailer`, beside an answer: what the other side would not know is left out."""
+        carried: Mapping[str, Any] = NOTHING
+        if isinstance(self.session, CodedSession):
+            carried, values = split_values(values, self.session.carries)
+        made = trailer(values, None) if self.session.meta else b""
+        return Carried(made, carried) if carried else made
+
+    def takes_metadata(self, name: str) -> bool:
+        """Whether something of this name travels beside a body here."""
+        session = self.session
+        if session.meta or not isinstance(session, CodedSession):
+            return session.meta
+        return session.carries is None or name in session.carries
 
     # --- reading
 
@@ -331,3 +370,10 @@ class Connection(Outlet):
         """Tells ``on_event``, if there is one."""
         if self.endpoint.options.on_event is not None:
             self.endpoint.tell(Event(name, self.peer, detail))
+
+
+def make_session(connection: Connection, endpoint: Endpoint) -> Session:
+    """Speaks on a connection; frames go through coders where the endpoint has any."""
+    if endpoint.coders:
+        return CodedSession(connection, endpoint.options, endpoint.coders)
+    return Session(connection, endpoint.options)

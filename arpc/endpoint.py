@@ -14,6 +14,7 @@ from weakref import WeakSet
 from .bodies import body_decoder
 from .chains import Chains
 from .codecs import Codec, get_codec
+from .coders import Coder, check_coders
 from .connection import Connection
 from .context import serving
 from .errors import CallTimeout, LoopError, RemoteProtocolError
@@ -40,6 +41,7 @@ class Endpoint:
         "_waiting_ready",
         "buffered",
         "codec",
+        "coders",
         "connections",
         "dials",
         "inflight",
@@ -69,12 +71,14 @@ class Endpoint:
         dials: bool,
         middleware: Iterable[Middleware] = (),
         outgoing: Iterable[Middleware] = (),
+        coders: Iterable[Coder] = (),
     ) -> None:
         given = cast(object, router)
         if given is not None and not isinstance(given, Router):
             raise TypeError(f"handlers come in an arpc.Router, not in {given!r}")
         self.options: Options = make_options(keywords)
         self.codec = get_codec(codec)
+        self.coders = check_coders(coders, self.options)
         self.threads = Threads(self.options.max_threads)
         self.loop = asyncio.get_running_loop()
         self.thread = get_ident()
@@ -165,7 +169,7 @@ class Endpoint:
         waiting = self._waiting_ready.get(connection)
         if waiting is None:
             waiting = self._waiting_ready[connection] = []
-            self.loop.call_later(self.options.hello_timeout, connection.session.settle)
+            self.loop.call_later(self.options.hello_timeout, connection.settle)
         return waiting
 
     async def until_ready(self, connection: Connection, slot: Slot = NEVER) -> None:

@@ -131,7 +131,7 @@ class Flows:
             credit = session.remote.stream_window or 0
             if data and credit <= 0:
                 raise LocalProtocolError("the first item has to wait for credit")
-        flow = self.opened[id] = Flow(id, method, local=True, credit=credit, window=self._window)
+        flow = Flow(id, method, local=True, credit=credit, window=self._window)
         flow.owner = owner
         command = flow.command
         if data:
@@ -141,6 +141,7 @@ class Flows:
             flow.sending = False
         head = _pack(length, RESERVED_META if trailer else 0, command, 0, len(method), id) + method
         session.append(head, data, trailer)
+        self.opened[id] = flow  # now, since a coder may have refused it
         return flow
 
     def send(self, flow: Flow, data: bytes) -> None:
@@ -169,15 +170,15 @@ class Flows:
             if not session.empties:
                 raise LocalProtocolError("an empty item cannot be sent to this peer, which would not see it (EMPTY)")
             reserved = RESERVED_EMPTY
-        flow.credit -= ITEM + len(data)
         method = flow.method
         session.append(_pack(length, reserved, flow.command, 0, len(method), flow.id) + method, data)
+        flow.credit -= ITEM + len(data)
 
     def end(self, flow: Flow) -> None:
         """Ends this side's half."""
         if flow.sending:
             flow.sending = False
-            self._session.append(encode(flow.command | STREAM_EOF, 0, flow.id, flow.method))
+            self._session.tell(encode(flow.command | STREAM_EOF, 0, flow.id, flow.method))
             if not flow.receiving:
                 self._forget(flow)
 
@@ -189,7 +190,7 @@ class Flows:
         session = self._session
         if session.can_cancel:
             data = text.encode("utf-8", "replace")[: session.send_limit]
-            session.append(encode(RESET | flow.command & STREAM_LOCAL, 0, flow.id, b"", data))
+            session.tell(encode(RESET | flow.command & STREAM_LOCAL, 0, flow.id, b"", data))
             flow.sending = flow.receiving = False
             self._forget(flow)
         else:
@@ -248,7 +249,7 @@ class Flows:
         if grant:
             flow.allowance += grant
             data = grant.to_bytes(4, "little")
-            self._session.append(encode(CREDIT | flow.command & STREAM_LOCAL, 0, flow.id, b"", data))
+            self._session.tell(encode(CREDIT | flow.command & STREAM_LOCAL, 0, flow.id, b"", data))
 
     # --- receiving
 

@@ -40,6 +40,11 @@ RESERVED_META: Final = 0x02
 """Reserved bit 1: the data ends with a trailer of metadata (PROTOCOL part 2, META)."""
 RESERVED_EMPTY: Final = 0x04
 """Reserved bit 2: this frame of a stream carries an item although its data is empty (PROTOCOL part 2, EMPTY)."""
+CARRIED: Final = 0x100
+"""Above the wire's eight bits: coders took values off this frame."""
+
+CODED: Final = 0x1F
+"""What stands in place of the command where a coder has hidden it, as gzip's second byte does (PROTOCOL, coders)."""
 
 Frame = tuple[int, int, int, int, bytes, bytes]
 """(command, flag, reserved, seq, method, data): one whole frame; the command of a stream's carries its two bits."""
@@ -85,9 +90,24 @@ def known_commands(extensions: tuple[int, ...] = ()) -> bytes:
     return bytes(map(meaning, range(256)))
 
 
-def unknown_command(command: int) -> RemoteProtocolError:
-    """The error of a command that does not exist, or was not agreed upon."""
+_CODERS: Final = {3: "Encrypt", 5: "Lz4", 6: "Zstd", 7: "Gzip"}
+"""Coders that come with arpc, by their bits."""
+
+
+def unknown_coder(bits: int) -> RemoteProtocolError:
+    """The error of a frame with reserved bits of a coder that is not used here."""
+    named = [f"{bit} ({_CODERS[bit]})" if bit in _CODERS else str(bit) for bit in range(8) if bits >> bit & 1]
+    return RemoteProtocolError(
+        f"the other side uses a coder that is not used here, on reserved bit {', '.join(named)}: give both sides the"
+        " same coders=[...]"
+    )
+
+
+def unknown_command(command: int, reserved: int = 0) -> RemoteProtocolError:
+    """The error of a command that does not exist, was not agreed upon, or is hidden by a coder."""
     bare = command & COMMAND_MASK
+    if command == CODED and reserved:
+        return unknown_coder(reserved)
     return RemoteProtocolError(f"unknown command {bare}: not an arpc peer, a newer one, or its Hello came too late")
 
 
@@ -137,7 +157,7 @@ class Splitter:
             length, reserved, command, flag, method_size, seq = _unpack_from(data, at)
             known = commands[command]
             if length > limit or not known:
-                self.error = unknown_command(command) if not known else _too_large(length, limit)
+                self.error = too_large(length, limit) if known else unknown_command(command, reserved)
                 return frames
             start = at + 16
             end = start + length
@@ -194,5 +214,6 @@ class Splitter:
         return data, missing
 
 
-def _too_large(length: int, limit: int) -> RemoteProtocolError:
+def too_large(length: int, limit: int) -> RemoteProtocolError:
+    """The error of a header whose body would be past the limit."""
     return RemoteProtocolError(f"a frame claims a body of {length} bytes, {limit} are accepted (max_body)")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final
 
 from .errors import RemoteProtocolError
-from .frame import CANCEL, CREDIT, GOAWAY, PING, PONG, RESET, Splitter, encode, known_commands
-from .hello import MAX_CREDIT, Capabilities, Capability, decode_hello, encode_hello
+from .frame import CANCEL, CREDIT, GOAWAY, PING, PONG, RESERVED_META, RESET, Splitter, encode, known_commands
+from .hello import MAX_CREDIT, Capabilities, Capability, Offer, decode_hello, decode_offers, encode_hello
 from .hooks import Hooks, Message
 from .options import Options
 from .output import SMALL, Output
@@ -34,10 +35,10 @@ class Handshake(Output):
         "credits",
         "dropped",
         "empties",
+        "extras",
         "initiator",
         "late",
         "meta",
-        "reads_meta",
         "splitter",
     )
 
@@ -49,7 +50,9 @@ class Handshake(Output):
         self._pings: deque[Any] | None = None
         self.capabilities = NONE
         """What is used; the flags below say the same, since an enum is slow to ask."""
-        self.meta = self.reads_meta = self.can_cancel = self.credits = self.empties = False
+        self.meta = self.can_cancel = self.credits = self.empties = False
+        self.extras: int = 0
+        """Reserved bits of frames that carry something beside their data."""
         self.late = False
         """The answer to this side's Hello came after ``hello_timeout``."""
         self.dropped: int = 0
@@ -66,7 +69,8 @@ class Handshake(Output):
             self.settle()
             return b""
         self.initiator = True
-        self.reads_meta = self.options.metadata_appender  # a Go peer may send before it answers
+        if self.options.metadata_appender:
+            self.extras = RESERVED_META  # a Go peer may send before it answers
         self._pings = deque((_HELLO,))
         return encode(PING, 0, 0, data=self._hello(self.options.capabilities))
 
@@ -77,7 +81,8 @@ class Handshake(Output):
 
     def _use(self, capabilities: Capability) -> None:
         self.capabilities = capabilities
-        self.meta = self.reads_meta = Capability.META in capabilities
+        self.meta = Capability.META in capabilities
+        self.extras = RESERVED_META if self.meta else 0
         self.can_cancel = Capability.CANCEL in capabilities
         self.credits = Capability.CREDIT in capabilities
         self.empties = Capability.EMPTY in capabilities
@@ -89,17 +94,32 @@ class Handshake(Output):
 
     def _hello(self, flags: Capability) -> bytes:
         options = self.options
-        return encode_hello(flags, options.stream_window, options.max_body, options.max_streams)
+        return encode_hello(flags, options.stream_window, options.max_body, options.max_streams, self._offers())
 
-    def _adopt(self, remote: Capabilities) -> None:
+    def _offers(self) -> Sequence[Offer]:
+        """The coders that this side has registered."""
+        return ()
+
+    def _adopt(self, remote: Capabilities, data: bytes) -> None:
         capabilities = remote.flags & self.options.capabilities
         if Capability.CREDIT in capabilities and (remote.stream_window or 0) > MAX_CREDIT:
             raise RemoteProtocolError(f"the Hello announces a window of {remote.stream_window}: over {MAX_CREDIT}")
         self.remote = remote
+        try:
+            self._agree(decode_offers(data))
+        except RemoteProtocolError:
+            self._negotiating = False  # the Pong is sent all the same: from it the other side learns what is wrong
+            raise
         if remote.max_body is not None:
             self.send_limit = remote.max_body
             self.small = min(SMALL, remote.max_body)
         self._use(capabilities)
+
+    def _agree(self, offers: Sequence[Offer]) -> None:
+        """The other side has these coders. Raises where the two sides cannot speak with each other."""
+        for offer in offers:
+            if offer.required:
+                raise lacking(offer.name)
 
     # --- pings
 
@@ -138,7 +158,7 @@ class Handshake(Output):
         # The Pong enters the queue before anything that on_ready() may cause to be sent.
         self.append(encode(PONG, 0, 0, data=self._hello(self.options.capabilities if adopt else NONE)))
         if adopt:
-            self._adopt(hello)
+            self._adopt(hello, data)
 
     def _on_pong(self, data: bytes) -> None:
         if not self._pings:
@@ -153,8 +173,14 @@ class Handshake(Output):
             if hello is None:
                 self.settle()
             else:
-                self._adopt(hello)
+                self._adopt(hello, data)
         elif decode_hello(data) is not None:
             # The base protocol is used for good. But the other side does not know: it sends what it may, and on streams
             # it would wait for credit.
-            self.late = self.reads_meta = True
+            self.late = True
+            self.extras |= RESERVED_META
+
+
+def lacking(name: str) -> RemoteProtocolError:
+    """The error of a coder that the other side requires."""
+    return RemoteProtocolError(f"the other side requires the coder {name!r}: register it here, too, in coders=[...]")

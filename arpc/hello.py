@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntFlag
 from struct import Struct
 from typing import Final, NamedTuple
@@ -44,6 +45,8 @@ class Capabilities(NamedTuple):
     max_body: int | None = None
     max_streams: int | None = None
     stream_window: int | None = None
+    coders: tuple[str, ...] = ()
+    """Names of the coders that it has registered, in their order."""
 
     def __bool__(self) -> bool:
         return self.extended
@@ -52,8 +55,29 @@ class Capabilities(NamedTuple):
 BASE: Final = Capabilities()
 
 
-def encode_hello(flags: Capability, stream_window: int, max_body: int, max_streams: int) -> bytes:
-    return _LAYOUT.pack(MAGIC, VERSION, flags, stream_window, max_body, max_streams)
+class Offer(NamedTuple):
+    """A coder as a Hello tells of it."""
+
+    name: str
+    """1 to 255 bytes of UTF-8."""
+    required: bool
+    """The connection is closed if the other side lacks it."""
+    data: bytes
+    """What only the coder itself understands, at most 255 bytes."""
+
+
+def encode_hello(
+    flags: Capability, stream_window: int, max_body: int, max_streams: int, coders: Sequence[Offer] = ()
+) -> bytes:
+    """The data of a Hello. Coders follow its fixed part, where there are any (PROTOCOL part 2, Hello)."""
+    hello = _LAYOUT.pack(MAGIC, VERSION, flags, stream_window, max_body, max_streams)
+    if not coders:
+        return hello
+    parts = [hello, bytes((len(coders),))]
+    for name, required, data in coders:
+        encoded = name.encode()
+        parts += bytes((required, len(encoded))), encoded, bytes((len(data),)), data
+    return b"".join(parts)
 
 
 def decode_hello(data: bytes) -> Capabilities | None:
@@ -64,4 +88,33 @@ def decode_hello(data: bytes) -> Capabilities | None:
     if version < 1:
         return None
     known = Capability(flags & EVERY_CAPABILITY)
-    return Capabilities(True, known, max_body, max_streams, stream_window)
+    names = tuple(offer.name for offer in decode_offers(data))
+    return Capabilities(True, known, max_body, max_streams, stream_window, names)
+
+
+def decode_offers(data: bytes) -> list[Offer]:
+    """The coders of a Hello. A tail that is no list of them is some other tail, and says nothing of coders."""
+    offers: list[Offer] = []
+    at = _LAYOUT.size
+    if len(data) <= at:
+        return offers
+    count = data[at]
+    at += 1
+    try:
+        for _ in range(count):
+            required = data[at] & 1
+            name, at = _short(data, at + 1)
+            said, at = _short(data, at)
+            offers.append(Offer(name.decode(), bool(required), said))
+    except (IndexError, UnicodeDecodeError):
+        return []
+    return offers
+
+
+def _short(data: bytes, at: int) -> tuple[bytes, int]:
+    """What stands behind its length of one byte, and where it ends. IndexError where that is not there."""
+    start = at + 1
+    end = start + data[at]
+    if end > len(data):
+        raise IndexError(end)
+    return data[start:end], end

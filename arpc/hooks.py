@@ -48,11 +48,20 @@ class Hooks(Protocol):
     def on_pong(self, token: Any) -> None:
         """The answer of the ping with this token."""
 
+    def on_failure(self, error: Exception) -> None:
+        """What has to be sent cannot be: the connection cannot go on."""
+
+    def on_grown(self, size: int) -> None:
+        """What came, and was handed out, has so many bytes more than those that were received."""
+
     def on_ready(self) -> None:
         """What the other side knows is decided: from now on anything may be sent."""
 
     def read_metadata(self, frame: Frame, value: bytes) -> Any:
         """What the value of a trailer says beside this frame. RemoteProtocolError if that makes no sense."""
+
+    def add_values(self, frame: Message, values: dict[str, Any], size: int) -> Any:
+        """The metadata of a frame from which coders took these values, of so many bytes."""
 
     def write_error(self, code: str | None, details: Any) -> bytes:
         """The trailer of an error answer; empty where it would say nothing."""

@@ -165,13 +165,21 @@ class Layered(Peer):
 
 
 async def metadata_of(ctx: Outgoing) -> Mapping[str, Any] | None:
-    """What travels beside the body: what the caller gave, and what was attached, if the other side takes any."""
+    """What travels beside the body: what the caller gave, and what was attached, as far as the other side takes it."""
+    if ctx.attached:
+        connection = ctx.peer._connection
+        if not connection.session.ready:
+            await connection.endpoint.until_ready(connection)
+    return metadata_now(ctx)
+
+
+def metadata_now(ctx: Outgoing) -> Mapping[str, Any] | None:
+    """As :func:`metadata_of`, where it is decided how the connection is spoken."""
     if not ctx.attached:
         return ctx.given_metadata
-    connection = ctx.peer._connection
-    if not connection.session.ready:
-        await connection.endpoint.until_ready(connection)
-    return ctx.metadata if connection.session.meta else ctx.given_metadata
+    takes = ctx.peer._connection.takes_metadata
+    attached = {key: value for key, value in ctx.attached.items() if takes(key)}
+    return {**ctx.given_metadata, **attached} if ctx.given_metadata else attached or None
 
 
 def time_left(ctx: Outgoing) -> float | None:
@@ -210,10 +218,7 @@ async def _notify(ctx: Outgoing) -> None:
 
 
 async def _try_notify(ctx: Outgoing) -> None:
-    session = ctx.peer._connection.session
-    Peer.try_notify(
-        ctx.peer, ctx.method, ctx.body, metadata=ctx.metadata or None if session.meta else ctx.given_metadata
-    )
+    Peer.try_notify(ctx.peer, ctx.method, ctx.body, metadata=metadata_now(ctx))
 
 
 def _step(sending: Coroutine[Any, Any, Any], method: str) -> None:

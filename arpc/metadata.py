@@ -11,12 +11,13 @@ from typing import Any, Final, cast
 
 from .errors import EncodeError, LimitExceeded, LocalProtocolError, RemoteProtocolError
 from .frame import FLAG_ERROR, RESPONSE, Frame
+from .hooks import Message
 from .options import MAX_TIME
 from .trailer import MAX_VALUE, make_trailer
 
 log = logging.getLogger("arpc")
 
-__all__ = ["NOTHING", "Metadata", "error_trailer", "read_metadata", "trailer"]
+__all__ = ["NOTHING", "Metadata", "add_values", "error_trailer", "read_metadata", "split_values", "trailer"]
 
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 """No metadata."""
@@ -33,7 +34,7 @@ REMEMBERED: Final = 1024
 class Metadata:
     """What came beside a body."""
 
-    __slots__ = ("_raw", "_values", "code", "deadline", "details")
+    __slots__ = ("_carried", "_raw", "_values", "code", "deadline", "details")
 
     def __init__(
         self,
@@ -42,9 +43,11 @@ class Metadata:
         code: str | None = None,
         details: Any = None,
         raw: bytes = b"",
+        carried: int = 0,
     ) -> None:
         self._values = values
         self._raw = raw
+        self._carried = carried
         self.deadline = deadline
         """When the sender stops waiting, by this machine's monotonic clock."""
         self.code = code
@@ -67,7 +70,7 @@ class Metadata:
     @property
     def size(self) -> int:
         """Bytes that are held for them while a message waits."""
-        return len(self._raw)
+        return len(self._raw) + self._carried
 
 
 _trailers: dict[Any, bytes] = {}
@@ -110,6 +113,31 @@ def trailer(values: Mapping[str, Any] | None, timeout: float | None) -> bytes:
             _trailers.clear()
         _trailers[key] = made
     return made
+
+
+def split_values(
+    values: Mapping[str, Any], names: frozenset[str] | None
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """What coders carry of these metadata, by their ``names`` or all, and what is left for META.
+
+    Raises LocalProtocolError.
+    """
+    checked = _checked(values)
+    if names is None:
+        return checked, NOTHING
+    return {key: checked[key] for key in checked if key in names}, {
+        key: checked[key] for key in checked if key not in names
+    }
+
+
+def add_values(frame: Message, values: dict[str, Any], size: int) -> Metadata:
+    """The metadata of a frame from which coders took these values, of ``size`` bytes."""
+    known = frame[2]
+    given = _given(values)
+    if not isinstance(known, Metadata):
+        return Metadata(given, carried=size)
+    merged = MappingProxyType({**known.values, **given})
+    return Metadata(merged, known.deadline, known.code, known.details, carried=known.size + size)
 
 
 def error_trailer(code: str | None, details: Any) -> bytes:

@@ -50,7 +50,7 @@ class Output:
         self.bulky = False
         """Some of them are large; the owner sets it back when all are sent."""
         self.remote: Capabilities = BASE
-        self.send_limit = options.max_body
+        self.send_limit: int = options.max_body
         """The largest body that the other side takes: method, data and trailer together."""
         self.closed: BaseException | None = None
 
@@ -83,6 +83,23 @@ class Output:
         parts = len(out)
         if parts < 5 or parts > BATCH or self.held > LARGE:
             self.hooks.on_output()
+
+    def put(self, frame: bytes) -> None:
+        """One more frame, in one part."""
+        if self.closed is not None:
+            return
+        out = self.out
+        self.held += len(frame)
+        out.append(frame)
+        if len(frame) > LARGE:
+            self.bulky = True
+        parts = len(out)
+        if parts < 5 or parts > BATCH or self.held > LARGE:
+            self.hooks.on_output()
+
+    def tell(self, frame: bytes) -> None:
+        """One more frame, of which nobody waits to hear that it cannot be sent."""
+        self.append(frame)
 
     def check(self, length: int) -> None:
         """Raises for a body of ``length`` bytes that cannot be sent."""

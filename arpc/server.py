@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from types import TracebackType
-from typing import Unpack, cast
+from typing import Any, Unpack, cast, get_args
 
+from .bodies import encode_body
+from .broadcast import Broadcast, Full, Report
 from .codecs import Codec
+from .coders import Coder
 from .connection import Connection
 from .endpoint import Endpoint
 from .errors import AddressError, ConnectionClosed
+from .frame import encode_method
 from .layered import Layered
 from .middleware import Middleware
 from .opening import Opening
@@ -64,6 +68,36 @@ class Server:
     def peers(self) -> Set[Peer]:
         """Those who are connected now; a new set, to iterate over while they come and go."""
         return {connection.peer for connection in self._endpoint.connections if connection.open}
+
+    async def broadcast(
+        self,
+        method: str,
+        body: Any = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        to: Iterable[Peer] | None = None,
+        full: Full = "drop",
+    ) -> Report:
+        """Notifies all peers, or those in ``to``, and reports who missed it and why.
+
+        The body is encoded once, and its frame once for all peers whose coders make the same of it. ``full``: what
+        happens with a peer whose socket is full. ``"drop"`` leaves it out; ``"wait"`` waits for it (and for no longer
+        than ``send_timeout`` if it reads nothing at all), while all others have got theirs; ``"close"`` closes its
+        connection. Whoever has not said anything yet is left out, too, unless that is waited for (``hello_timeout``).
+
+        Raises EncodeError; LocalProtocolError for a method; ValueError for ``full``, and for a peer of another server;
+        LoopError. What goes wrong with a single peer is in the report.
+        """
+        endpoint = self._endpoint
+        endpoint.check()
+        if full not in get_args(Full):
+            raise ValueError(f"full is one of {', '.join(map(repr, get_args(Full)))}, not {full!r}")
+        peers = self.peers if to is None else list(dict.fromkeys(to))
+        for peer in peers:
+            if peer._endpoint is not endpoint:
+                raise ValueError(f"{peer!r} is no peer of this server: broadcast on its own")
+        message = Broadcast(encode_method(method), encode_body(endpoint.codec, body), metadata, full)
+        return await message.send(peers)
 
     async def stop(self) -> None:
         """Stops listening, tells every peer (GOAWAY) and closes it, cancels the handlers that run; returns when all
@@ -121,6 +155,7 @@ def serve(
     codec: str | Codec | None = None,
     middleware: Iterable[Middleware] = (),
     outgoing: Iterable[Middleware] = (),
+    coders: Iterable[Coder] = (),
     **options: Unpack[OptionKeywords],
 ) -> Starting:
     """Serves ``router`` at one address or several: ``server = await serve(...)``, or ``async with serve(...)``.
@@ -128,7 +163,7 @@ def serve(
     ``addresses``: ``tcp://host:port`` (port 0 takes a free one), ``tls://host:port`` (with the option ``ssl``),
     ``unix:///path``, ``mem://name``. ``codec``: a name or an object, JSON by default. ``middleware``: stands around
     every handler, ``outgoing``: around every call, notify and stream to the peers; the first one outermost.
-    ``options``: see :class:`~arpc.Options`.
+    ``coders``: what whole frames go through, in this order (docs/coders.md). ``options``: see :class:`~arpc.Options`.
 
     Raises AddressError, ConnectError (the address cannot be listened on), RegistrationError (the codec cannot serve a
     handler's types), ValueError or TypeError for an option.
@@ -140,7 +175,10 @@ def serve(
         wanted = [addresses] if isinstance(addresses, str) else list(addresses)
         if not wanted:
             raise AddressError("a server needs an address, such as tcp://127.0.0.1:0")
-        server = Server(Endpoint(router, codec, options, dials=False, middleware=middleware, outgoing=outgoing))
+        endpoint = Endpoint(
+            router, codec, options, dials=False, middleware=middleware, outgoing=outgoing, coders=coders
+        )
+        server = Server(endpoint)
         await server._listen(wanted)
         return server
 

@@ -38,7 +38,7 @@ from .hello import Capability
 from .hooks import Hooks, Message, StreamOwner
 from .items import take_items
 from .options import Options
-from .output import BATCH, SMALL
+from .output import BATCH
 from .trailer import split_trailer
 
 next_seq = count(1).__next__
@@ -78,14 +78,15 @@ class Session(Handshake):
         """Sends a request and returns its sequence number; its answer comes with ``token``."""
         size = len(method)
         length = size + len(data)
-        if length > self.small:
+        small = self.small
+        if length > small:
             self.check(length)
         self._last_seq = seq = next_seq()
         self.pending[seq] = (method, token)
         head = _pack(length, 0, REQUEST, flag, size, seq) + method
         out = self.out
-        if length > SMALL or len(out) > BATCH:
-            self.append(head, data)
+        if length > small or len(out) > BATCH:
+            self._ask(seq, head, data)
         else:
             out.append(head)
             out.append(data)
@@ -95,14 +96,23 @@ class Session(Handshake):
 
     def request_with(self, method: bytes, data: bytes, token: Any, trailer: bytes) -> int:
         """As :meth:`request`, with metadata."""
-        if not trailer:
+        if trailer == b"" and trailer.__class__ is bytes:
             return self.request(method, data, token)
         length = len(method) + len(data) + len(trailer)
         self.check(length)
         self._last_seq = seq = next_seq()
         self.pending[seq] = (method, token)
-        self.append(_pack(length, RESERVED_META, REQUEST, 0, len(method), seq) + method, data, trailer)
+        reserved = RESERVED_META if trailer else 0
+        self._ask(seq, _pack(length, reserved, REQUEST, 0, len(method), seq) + method, data, trailer)
         return seq
+
+    def _ask(self, seq: int, head: bytes, data: bytes, trailer: bytes = b"") -> None:
+        """Sends a request that is pending, or it is not: a coder may refuse it."""
+        try:
+            self.append(head, data, trailer)
+        except BaseException:
+            self.pending.pop(seq, None)
+            raise
 
     def notify(self, method: bytes, data: bytes, flag: int = FLAG_ASYNC, trailer: bytes = b"") -> None:
         """Sends a notify."""
@@ -112,6 +122,20 @@ class Session(Handshake):
             self.check(length)
         self._last_seq = seq = next_seq()
         self.append(_pack(length, RESERVED_META if trailer else 0, NOTIFY, flag, size, seq) + method, data, trailer)
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Coders that make the same of a frame on every connection of an endpoint."""
+        return ()
+
+    def prepare(self, method: bytes, data: bytes, trailer: bytes) -> bytes:
+        """A notify for many: for every connection with the same coders in :attr:`shared`, and the same trailer."""
+        return encode(NOTIFY, 0, next_seq(), method, data + trailer, RESERVED_META if trailer else 0)
+
+    def send_prepared(self, frame: bytes, length: int) -> None:
+        """Sends what :meth:`prepare` has made; ``length``: its body before coders. Raises as :meth:`check`."""
+        self.check(length)
+        self.put(frame)
 
     def open_stream(self, method: bytes, owner: StreamOwner, data: bytes, *, end: bool, trailer: bytes) -> Flow:
         """Opens a stream: see :meth:`Flows.open`."""
@@ -150,7 +174,8 @@ class Session(Handshake):
         if length > self.send_limit:
             self._refuse_answer(request, length)
             return
-        head = _pack(length, RESERVED_META, RESPONSE, asked & FLAG_ASYNC, len(method), seq) + method
+        reserved = RESERVED_META if trailer else 0
+        head = _pack(length, reserved, RESPONSE, asked & FLAG_ASYNC, len(method), seq) + method
         self.append(head, data, trailer)
 
     def _refuse_answer(self, request: Message, length: int) -> None:
@@ -175,7 +200,7 @@ class Session(Handshake):
         data = data[: max(room - len(trailer), 0)]
         reserved = RESERVED_META if trailer else 0
         flag = FLAG_ERROR | asked & FLAG_ASYNC
-        self.append(encode(RESPONSE, flag, seq, method, data + trailer, reserved))
+        self.tell(encode(RESPONSE, flag, seq, method, data + trailer, reserved))
 
     def refuse(self, request: Message) -> None:
         """Answers a request unread: not executed, safe to retry."""
@@ -184,12 +209,12 @@ class Session(Handshake):
     def go_away(self, reason: str) -> None:
         """Tells the other side, if it understands that, to start nothing new here."""
         if Capability.GOAWAY in self.capabilities:
-            self.append(encode(GOAWAY, 0, 0, b"", reason.encode("utf-8", "replace")[: self.send_limit]))
+            self.tell(encode(GOAWAY, 0, 0, b"", reason.encode("utf-8", "replace")[: self.send_limit]))
 
     def cancel(self, seq: int) -> None:
         """Drops a pending request, and tells the other side, if it understands that, that nobody waits any more."""
         if self.pending.pop(seq, None) is not None and self.can_cancel:
-            self.append(encode(CANCEL, 0, seq))
+            self.tell(encode(CANCEL, 0, seq))
 
     # --- receiving
 
@@ -261,7 +286,7 @@ class Session(Handshake):
         try:
             for frame in frames:
                 command, flag, reserved, seq, method, body = frame
-                if reserved and reserved & RESERVED_META and self.reads_meta and command not in _BARE:
+                if reserved and reserved & self.extras and command not in _BARE:
                     frame = self._with_metadata(frame)
                     body = frame[5]
                 if command == REQUEST:

@@ -69,12 +69,12 @@ BROKEN: dict[str, tuple[Rule, dict[str, str], str]] = {
     "implementations at import": (
         architecture.upward,
         {"arpc/codecs.py": "from arpc_codecs import JsonCodec"},
-        "only arpc.codecs may, in a function",
+        "only arpc.codecs and arpc.coders may, in a function",
     ),
     "implementations from elsewhere": (
         architecture.upward,
         {"arpc/server.py": "def f():\n from arpc_codecs.json import JsonCodec"},
-        "imports arpc_codecs.json: only arpc.codecs may",
+        "imports arpc_codecs.json: only arpc.codecs and arpc.coders may",
     ),
     "a codec that uses the peer": (
         architecture.contract_breaches,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import arpc
+from arpc.coders import Appender
 from arpc.middleware import Layer, Middleware, Next, Target, Timeout
 from tests.tools import eventually
 
@@ -412,3 +413,21 @@ async def test_so_many_methods_that_their_chains_are_made_anew(around: Around, m
     for name in ("/a", "/b", "/c", "/double", "/a"):
         await peer.notify(name, 1)
     assert await peer.call("/double", 3, returns=int) == 6
+
+
+async def test_what_is_attached_goes_with_the_coder_that_carries_it() -> None:
+    async def attach(ctx: arpc.Context, call_next: Next) -> Any:
+        assert isinstance(ctx, arpc.Outgoing)
+        ctx.attach("carried", "by a coder")
+        ctx.attach("hop", 1)
+        return await call_next(ctx)
+
+    def coder() -> Appender:
+        return Appender("carried", 3, encode=lambda value: str(value).encode(), decode=lambda data: data.decode())
+
+    options: Any = {"capabilities": arpc.Capability.CANCEL}
+    async with (
+        arpc.serve("mem://0", make_router(), coders=[coder()], **options) as server,
+        arpc.connect(server.address, outgoing=[attach], coders=[coder()], **options) as peer,
+    ):
+        assert (await peer.call("/seen"))["metadata"] == {"carried": "by a coder"}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any, Protocol, Unpack
 
 import pytest
 
+from arpc.coded import CodedSession
+from arpc.coders import Coder
 from arpc.errors import METHOD_NOT_FOUND
 from arpc.flow import Flow
 from arpc.frame import CANCEL, CREDIT, FLAG_ERROR, GOAWAY, PING, RESET, Frame, Splitter, encode, known_commands
 from arpc.hooks import Message
-from arpc.metadata import error_trailer, read_metadata
+from arpc.metadata import add_values, error_trailer, read_metadata
 from arpc.options import OptionKeywords, Options
 from arpc.session import Session
 
@@ -83,9 +85,17 @@ class Listener:
 class Side:
     """One side of a connection without a connection: a session, and lists of what its hooks were told."""
 
-    def __init__(self, *, on_ready: Callable[[Side], None] | None = None, **options: Unpack[OptionKeywords]) -> None:
+    def __init__(
+        self,
+        *,
+        on_ready: Callable[[Side], None] | None = None,
+        coders: Sequence[Coder] = (),
+        **options: Unpack[OptionKeywords],
+    ) -> None:
         self.options = Options(**options)
-        self.session = Session(self, self.options)
+        self.session = CodedSession(self, self.options, coders) if coders else Session(self, self.options)
+        self.failures: list[Exception] = []
+        self.grown = 0
         self.batches: list[list[Message]] = []
         self.answers: list[tuple[Any, int, bytes]] = []
         self.pongs: list[Any] = []
@@ -148,6 +158,16 @@ class Side:
 
     def write_error(self, code: str | None, details: Any) -> bytes:
         return error_trailer(code, details)
+
+    def add_values(self, frame: Message, values: dict[str, Any], size: int) -> Any:
+        return add_values(frame, values, size)
+
+    def on_failure(self, error: Exception) -> None:
+        self.failures.append(error)
+        self.session.close(error)
+
+    def on_grown(self, size: int) -> None:
+        self.grown += size
 
     def on_pong(self, token: Any) -> None:
         self.pongs.append(token)

@@ -126,7 +126,7 @@ def listened(play: Play) -> list[list[bytes | str | None]]:
 @heard
 def hello(play: Play) -> None:
     for side in (play.client, play.server):
-        assert side.session.remote == (True, EVERY_CAPABILITY, 64 * 1024 * 1024 - 16, 65_536, 1024)
+        assert side.session.remote == (True, EVERY_CAPABILITY, 64 * 1024 * 1024 - 16, 65_536, 1024, ())
         assert side.readies == 1
 
 

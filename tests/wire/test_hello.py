@@ -61,7 +61,7 @@ HELLO = hello(PING)[16:]
 def test_the_layout() -> None:
     data = encode_hello(Capability.CANCEL | Capability.EMPTY, 0x01020304, 0x05060708, 0x090A0B0C)
     assert data == b"arpc+\x01\x12\0\0\0\x04\x03\x02\x01\x08\x07\x06\x05\x0c\x0b\x0a\x09"
-    assert decode_hello(data) == (True, Capability(18), 0x05060708, 0x090A0B0C, 0x01020304)
+    assert decode_hello(data) == (True, Capability(18), 0x05060708, 0x090A0B0C, 0x01020304, ())
 
 
 def test_unknown_capabilities_are_left_out() -> None:
@@ -101,8 +101,8 @@ def test_each_learns_what_the_other_accepts(way: Way) -> None:
     assert pong == hello(PONG, Capabilities(True, OFFERED, 700, 0, 0))
     dialler.feed(way(pong))
     assert dialler.sent() == b""
-    assert dialler.session.remote == (True, OFFERED, 700, 0, 0)
-    assert acceptor.session.remote == (True, OFFERED, 1000, 10, 4096)
+    assert dialler.session.remote == (True, OFFERED, 700, 0, 0, ())
+    assert acceptor.session.remote == (True, OFFERED, 1000, 10, 4096, ())
     assert dialler.session.capabilities == acceptor.session.capabilities == OFFERED
     assert (dialler.readies, acceptor.readies) == (1, 1)
     assert dialler.session.ready
@@ -165,7 +165,7 @@ def test_an_empty_pong_is_a_peer_of_the_base_protocol(way: Way) -> None:
     dialler.feed(way(EMPTY_PONG))
     assert dialler.session.ready
     assert dialler.readies == 1
-    assert dialler.session.remote == BASE == (False, NOTHING, None, None, None)
+    assert dialler.session.remote == BASE == (False, NOTHING, None, None, None, ())
     assert not BASE
     assert THEIRS
     assert dialler.session.capabilities == NOTHING

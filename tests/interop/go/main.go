@@ -27,6 +27,7 @@ var (
 	sendBuffer = flag.Int("send-buffer", 0, "bytes that may be batched into one write; 0, Go's default, never batches")
 	eager      = flag.Bool("eager", false, "a server notifies and opens a stream as soon as it has accepted a connection")
 	meta       = flag.Bool("meta", false, "read and write metadata, by an appender named meta on bit 1")
+	threshold  = flag.Int("gzip", -1, "compress frames of over so many bytes, as the coder of older arpc modules does")
 	silent     = flag.Bool("silent", false, "a serving client sends nothing on its own")
 )
 
@@ -62,6 +63,9 @@ func newHandler() arpc.Handler {
 	handler.SetReaderWrapper(newTap)
 	if *meta {
 		new(appender).register(handler)
+	}
+	if *threshold >= 0 {
+		handler.UseCoder(compressor(*threshold))
 	}
 	return handler
 }
