@@ -9,18 +9,27 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from arpc_codecs import JsonCodec, MsgpackCodec, ProtobufCodec, RawCodec
+    from arpc_codecs import CborCodec, JsonCodec, MsgpackCodec, MsgpackPackageCodec, ProtobufCodec, RawCodec
 
 __all__ = [
+    "CborCodec",
     "Codec",
     "JsonCodec",
     "MsgpackCodec",
+    "MsgpackPackageCodec",
     "ProtobufCodec",
     "RawCodec",
     "get_codec",
 ]
 
-_NAMES = {"json": "JsonCodec", "msgpack": "MsgpackCodec", "protobuf": "ProtobufCodec", "raw": "RawCodec"}
+_NAMES = {
+    "json": "JsonCodec",
+    "msgpack": "MsgpackCodec",
+    "msgpack-package": "MsgpackPackageCodec",
+    "cbor": "CborCodec",
+    "protobuf": "ProtobufCodec",
+    "raw": "RawCodec",
+}
 
 
 class Codec:

@@ -16,13 +16,14 @@ import msgspec
 
 from arpc.codecs import Codec
 
+from .pydantic import plain_decoder, plain_of, understands
 from .typed import TOO_DEEP, compiled, guarded
 
 __all__ = ["MsgpackCodec"]
 
 _PLAIN = (dict, list, str, bytes, int, float, bool, type(None), datetime, msgspec.msgpack.Ext)
 
-_encode = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder(enc_hook=plain_of).encode
 _decode = guarded(msgspec.msgpack.Decoder().decode)
 
 
@@ -59,6 +60,10 @@ class MsgpackCodec(Codec):
         """A function that decodes MessagePack into ``type`` and validates it.
 
         It raises what :meth:`decode` raises, and msgspec.ValidationError (a ValueError) that names the field:
-        "Expected `int`, got `str` - at `$.age`". Raises TypeError for a type that MessagePack can never become.
+        "Expected `int`, got `str` - at `$.age`". For pydantic's types it is a ValueError that names the field, without
+        what it held. Raises TypeError for a type that MessagePack can never become.
         """
+        if understands(type):
+            read = plain_decoder(type)
+            return lambda data: read(_decode(data))
         return compiled(msgspec.msgpack.Decoder, type, _PLAIN)
