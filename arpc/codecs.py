@@ -62,10 +62,9 @@ class Codec:
 
         Raise TypeError for a type that can never be decoded. The default decodes the plain value and converts it.
         """
-        from msgspec import convert
+        from arpc_codecs.typed import converted
 
-        decode = self.decode
-        return lambda data: convert(decode(data), type)
+        return converted(self.decode, type)
 
 
 def get_codec(codec: str | Codec | None) -> Codec:

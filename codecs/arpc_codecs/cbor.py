@@ -42,8 +42,8 @@ class CborCodec(Codec):
 
     Encodes what :class:`~arpc.codecs.JsonCodec` encodes, in the same way, with these differences: bytes are bytes; NaN
     and the infinities are kept; keys of dicts may be numbers, bytes and tuples of those, too; integers of more than 64
-    bits are bignums. Times, UUIDs and Decimals are text, without tags; so is a memoryview, in base64, as cbor2 would take
-    it for a list of numbers. Making the codec raises ImportError if cbor2 isn't installed.
+    bits are bignums. Times, UUIDs and Decimals are text, without tags; so is a memoryview, in base64, as cbor2 would
+    take it for a list of numbers. Making the codec raises ImportError if cbor2 isn't installed.
 
     Decodes definite and indefinite lengths, and these tags, no others: 0 and 1 (datetime), 2 and 3 (integers of at most
     4300 digits), 4 (Decimal, with an exponent of at most 6144), 37 (UUID), 1004 (date), 55799 (this is CBOR). A tag

@@ -30,10 +30,11 @@ _PLAIN_SET = frozenset(_PLAIN)
 # Times and dataclasses by msgspec, wherever they are nested: there is one way in which each is written ("Z" for UTC).
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
+
 def _unknown(value: Any) -> msgspec.Raw:
     """What msgspec asks for: all that it doesn't know, and keys that no text can be."""
     if value is None or isinstance(value, (tuple, frozenset)):
-        raise TypeError(f"Only dicts with str-like or number-like keys are supported, not {value.__class__.__name__}")
+        raise TypeError("Only dicts with str-like or number-like keys are supported")
     return msgspec.Raw(json_of(value))
 
 

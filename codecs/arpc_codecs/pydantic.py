@@ -39,7 +39,10 @@ def understands(type: Any) -> bool:
 
     What has one in its fields only, as a Struct may, is none: it is read by msgspec, which comes back for the model.
     """
-    return "pydantic" in sys.modules and any(map(_is_own, _parts(type)))
+    try:
+        return "pydantic" in sys.modules and any(map(_is_own, _parts(type)))
+    except RecursionError:  # an alias that contains itself: msgspec says so
+        return False
 
 
 def _is_own(part: Any) -> bool:
@@ -98,7 +101,7 @@ def _explained(error: ValidationError) -> str:
     lines: list[str] = []
     for one in found[:_SHOWN]:
         text = one["msg"]
-        if one["type"] == "union_tag_invalid":  # its text shows what came
+        if "ctx" in one and one["type"] == "union_tag_invalid":  # its text shows what came
             text = "Input should have one of the tags {expected_tags} in {discriminator}".format(**one["ctx"])
         lines.append(_way(one["loc"]) + ": " + " ".join(text.split()))
     if len(found) > _SHOWN:
@@ -135,13 +138,10 @@ def plain_of(value: Any) -> Any:
     _check(value)
     from pydantic_core import to_jsonable_python
 
-    serializer = getattr(value.__class__, "__pydantic_serializer__", None)
-    if serializer is None:
-        return to_jsonable_python(value)
-    plain = serializer.to_python(value, by_alias=True)
+    plain = value.__pydantic_serializer__.to_python(value, by_alias=True)
     return msgspec.to_builtins(plain, builtin_types=(bytes, bytearray, datetime), enc_hook=to_jsonable_python)
 
 
 def _check(value: Any) -> None:
-    if not is_model(value.__class__):
+    if not hasattr(value.__class__, "__pydantic_serializer__"):
         raise TypeError(f"Encoding objects of type {cast(type, value.__class__).__name__} is unsupported")

@@ -1,4 +1,4 @@
-"""What the codecs with plain values share: decoding without RecursionErrors, and types refused early that can't work."""
+"""What codecs with plain values share: decoding without RecursionErrors, and types refused early that can't work."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _may_be(value: type, cls: type) -> bool:
 
 
 def _classes(info: object, seen: set[int]) -> Iterator[inspect.CustomType | inspect.DataclassType]:
-    """The classes below ``info`` that msgspec doesn't know, and dataclasses, wherever nested. Types may be recursive."""
+    """Classes below ``info`` that msgspec doesn't know, and dataclasses, wherever nested. Types may be recursive."""
     if isinstance(info, tuple):
         for item in cast("tuple[object, ...]", info):
             yield from _classes(item, seen)

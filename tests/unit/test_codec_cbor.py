@@ -68,7 +68,12 @@ def test_another_implementation_agrees() -> None:
     value = {"a": [1, -(2**63), 2.5, None, True, b"\x00", "é" * 300], "b": {"c": list(range(70_000))}, "d": 2**80}
     assert cbor2.loads(codec.encode(value)) == value
     assert codec.decode(cbor2.dumps(value)) == value
-    typed = {"at": datetime(2024, 2, 29, tzinfo=UTC), "id": UUID(int=1), "price": Decimal("1.10"), "d": date(2024, 2, 1)}
+    typed = {
+        "at": datetime(2024, 2, 29, tzinfo=UTC),
+        "id": UUID(int=1),
+        "price": Decimal("1.10"),
+        "d": date(2024, 2, 1),
+    }
     assert codec.decode(cbor2.dumps(typed, date_as_datetime=False)) == typed
 
 
