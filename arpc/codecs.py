@@ -49,8 +49,8 @@ class Codec:
         super().__init_subclass__()
         cls.name = cls.name or cls.__name__
 
-    def encode(self, value: Any) -> bytes:
-        """The body of ``value``."""
+    def encode(self, value: Any) -> bytes | memoryview:
+        """The body of ``value``. A large memoryview is sent from where it is (docs/codecs.md, "Arrays and buffers")."""
         raise NotImplementedError(f"{type(self).__name__} has no encode()")
 
     def decode(self, data: bytes) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 from msgspec import convert, inspect
 
+from .arrays import is_array_type
 from .pydantic import is_model, plain_decoder, understands
 
 __all__ = ["TOO_DEEP", "compiled", "converted", "guarded"]
@@ -87,6 +88,11 @@ def _checked(type: Any, plain: Iterable[type], model_decoder: Callable[[Any], Ca
                 )
         elif is_model(cls):
             readers[cls] = model_decoder(cls)
+        elif is_array_type(cls):
+            raise TypeError(
+                f'cannot decode into {whole}: arrays travel with the raw codec only (codec="raw"); or send their items '
+                "as a list: array.tolist()"
+            )
         elif not any(_may_be(value, cls) for value in plain):
             raise TypeError(
                 f"cannot decode into {whole}: {_name(cls)} is none of dataclass, msgspec.Struct, TypedDict, "

@@ -1,4 +1,4 @@
-"""pydantic's types with each codec that has plain values: decoded by its rules, encoded by alias, errors that show nothing."""
+"""pydantic's types with each codec that has plain values: by its rules and aliases, with errors that show no values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from arpc_codecs import CborCodec, JsonCodec, MsgpackCodec, MsgpackPackageCodec
 
 T = TypeVar("T")
 
-CODECS: list[Codec] = [JsonCodec(), MsgpackCodec(), MsgpackPackageCodec(), CborCodec()]
+Plain = JsonCodec | MsgpackCodec | MsgpackPackageCodec | CborCodec
+
+CODECS: list[Plain] = [JsonCodec(), MsgpackCodec(), MsgpackPackageCodec(), CborCodec()]
 every = pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
 
 
@@ -136,7 +138,7 @@ ALL = Everything(
     url=HttpUrl("http://a.example/"),
     ip=IPv4Address("10.0.0.1"),
 )
-Years = NewType("Years", PositiveInt)  # type: ignore[valid-newtype]  # mypy wants a class; msgspec and pydantic do not
+Resident = NewType("Resident", Address)
 
 ROUND_TRIPS: list[tuple[Any, Any]] = [
     (Person, ANN),
@@ -150,7 +152,7 @@ ROUND_TRIPS: list[tuple[Any, Any]] = [
     (Page[Address], Page[Address](rows=[Address(street="Main")])),
     (Numbers, Numbers([1, 2])),
     (PositiveInt, 3),
-    (Years, 3),
+    (Resident, Address(street="Main")),
     (HttpUrl, HttpUrl("http://a.example/")),
     (Point, Point(x=1, why=2)),
     (list[Point], [Point(x=1, why=2)]),
@@ -164,14 +166,14 @@ ROUND_TRIPS: list[tuple[Any, Any]] = [
 
 @every
 @pytest.mark.parametrize(("type", "value"), ROUND_TRIPS, ids=lambda part: str(part)[:40])
-def test_round_trip(codec: Codec, type: Any, value: Any) -> None:
+def test_round_trip(codec: Plain, type: Any, value: Any) -> None:
     back = codec.decoder(type)(codec.encode(value))
     assert back == value
     assert back.__class__ is value.__class__
 
 
 @every
-def test_models_are_written_by_alias_wherever_they_are(codec: Codec) -> None:
+def test_models_are_written_by_alias_wherever_they_are(codec: Plain) -> None:
     ann = {"fullName": "Ann", "age": 1, "home": None, "friends": []}
     person = Person(fullName="Ann", age=1)
     assert codec.decode(codec.encode(person)) == ann
@@ -181,7 +183,7 @@ def test_models_are_written_by_alias_wherever_they_are(codec: Codec) -> None:
 
 
 @every
-def test_secrets_stay_secret(codec: Codec) -> None:
+def test_secrets_stay_secret(codec: Plain) -> None:
     class Login(BaseModel):
         password: SecretStr
 
@@ -228,7 +230,7 @@ WRONG: list[tuple[Any, Any, str]] = [
 
 @every
 @pytest.mark.parametrize(("type", "value", "message"), WRONG, ids=lambda part: str(part)[:40])
-def test_what_is_wrong_is_told_and_not_what_came(codec: Codec, type: Any, value: Any, message: str) -> None:
+def test_what_is_wrong_is_told_and_not_what_came(codec: Plain, type: Any, value: Any, message: str) -> None:
     decode = codec.decoder(type)
     with pytest.raises(ValueError, match=message) as caught:
         decode(codec.encode(value))
@@ -266,11 +268,11 @@ class Deep(BaseModel):
 
 
 @every
-def test_too_deep(codec: Codec) -> None:
+def test_too_deep(codec: Plain) -> None:
     value: Any = {}
     for _ in range(380):
         value = {"down": value}
-    with pytest.raises(ValueError, match="Recursion|recursion|nested too deeply") as caught:
+    with pytest.raises(ValueError, match=r"Recursion|recursion|nested too deeply") as caught:
         codec.decoder(Deep)(codec.encode(value))
     assert len(str(caught.value)) < 300
 
@@ -288,13 +290,13 @@ NEVER: list[tuple[Any, str]] = [
 
 @every
 @pytest.mark.parametrize(("type", "message"), NEVER, ids=[message for _, message in NEVER])
-def test_a_type_that_can_never_be_decoded(codec: Codec, type: Any, message: str) -> None:
+def test_a_type_that_can_never_be_decoded(codec: Plain, type: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         codec.decoder(type)
 
 
 @every
-def test_what_pydantic_does_not_know_either(codec: Codec) -> None:
+def test_what_pydantic_does_not_know_either(codec: Plain) -> None:
     with pytest.raises(TypeError, match="Encoding objects of type Ordinary is unsupported"):
         codec.encode({"a": Ordinary()})
     with pytest.raises(TypeError, match="Encoding objects of type Ordinary is unsupported"):
@@ -340,5 +342,5 @@ def test_who_does_not_import_pydantic_does_not_pay() -> None:
 def test_types_are_compiled_when_they_are_named(make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     decode = CODECS[0].decoder(make())
     monkeypatch.setattr(pydantic, "TypeAdapter", None)
-    with pytest.raises(ValueError, match="Field required|valid array"):
+    with pytest.raises(ValueError, match=r"Field required|valid array"):
         decode(b"{}")
