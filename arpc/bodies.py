@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_or
 
 from .codecs import Codec
 from .errors import DecodeError, EncodeError
+from .frame import LARGE
 
 __all__ = ["NO_BODY", "PLAIN", "body_decoder", "encode_body"]
 
@@ -21,7 +22,11 @@ PLAIN: Any = Any
 
 
 def encode_body(codec: Codec, value: Any) -> bytes:
-    """The body of any value: bytes and str as they are, None empty, an exception as its text, the rest by the codec."""
+    """The body of any value: bytes and str as they are, None empty, an exception as its text, the rest by the codec.
+
+    Large memoryviews, the codec's too, stay where they are: a flat view then stands for the bytes until they are
+    written, as it has a length, and can be joined and written as they can.
+    """
     if isinstance(value, bytes):
         return value
     if value is None:
@@ -31,8 +36,10 @@ def encode_body(codec: Codec, value: Any) -> bytes:
             return value.encode()
         except UnicodeEncodeError as error:
             raise EncodeError(f"a str that cannot be written as UTF-8: {error}") from None
-    if isinstance(value, (bytearray, memoryview)):
-        return bytes(cast(memoryview, value))
+    if isinstance(value, bytearray):  # a view of it would forbid its owner to change its size
+        return bytes(value)
+    if isinstance(value, memoryview):
+        return _flat(cast(memoryview, value))
     if isinstance(value, BaseException):
         return str(value).encode("utf-8", "replace")
     try:
@@ -41,11 +48,23 @@ def encode_body(codec: Codec, value: Any) -> bytes:
         raise EncodeError(f"{codec.name} cannot encode a {type(value).__name__} that is nested too deep") from None
     except Exception as error:
         raise EncodeError(f"{codec.name} cannot encode a {type(value).__name__}: {error}") from error
+    if isinstance(data, memoryview):
+        return _flat(cast(memoryview, data))
     if not isinstance(data, bytes):
         raise EncodeError(
-            f"{codec.name} encoded a {type(value).__name__} as {type(data).__name__}; a codec makes bytes"
+            f"{codec.name} encoded a {type(value).__name__} as {type(data).__name__}; it makes bytes or a memoryview"
         )
     return data
+
+
+def _flat(view: memoryview) -> bytes:
+    """The bytes of a view: where they are, if they are many. Few are copied, for they wait with others for the socket.
+
+    ``LARGE`` is also what is handed to the transport at once and as it is.
+    """
+    if view.nbytes <= LARGE or not view.c_contiguous:
+        return view.tobytes()
+    return cast(bytes, view.cast("B"))
 
 
 def body_decoder(codec: Codec, type: Any) -> Callable[[bytes], Any]:

@@ -9,18 +9,27 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from arpc_codecs import JsonCodec, MsgpackCodec, ProtobufCodec, RawCodec
+    from arpc_codecs import CborCodec, JsonCodec, MsgpackCodec, MsgpackPackageCodec, ProtobufCodec, RawCodec
 
 __all__ = [
+    "CborCodec",
     "Codec",
     "JsonCodec",
     "MsgpackCodec",
+    "MsgpackPackageCodec",
     "ProtobufCodec",
     "RawCodec",
     "get_codec",
 ]
 
-_NAMES = {"json": "JsonCodec", "msgpack": "MsgpackCodec", "protobuf": "ProtobufCodec", "raw": "RawCodec"}
+_NAMES = {
+    "json": "JsonCodec",
+    "msgpack": "MsgpackCodec",
+    "msgpack-package": "MsgpackPackageCodec",
+    "cbor": "CborCodec",
+    "protobuf": "ProtobufCodec",
+    "raw": "RawCodec",
+}
 
 
 class Codec:
@@ -40,8 +49,8 @@ class Codec:
         super().__init_subclass__()
         cls.name = cls.name or cls.__name__
 
-    def encode(self, value: Any) -> bytes:
-        """The body of ``value``."""
+    def encode(self, value: Any) -> bytes | memoryview:
+        """The body of ``value``. A large memoryview is sent from where it is (docs/codecs.md, "Arrays and buffers")."""
         raise NotImplementedError(f"{type(self).__name__} has no encode()")
 
     def decode(self, data: bytes) -> Any:
@@ -53,10 +62,9 @@ class Codec:
 
         Raise TypeError for a type that can never be decoded. The default decodes the plain value and converts it.
         """
-        from msgspec import convert
+        from arpc_codecs.typed import converted
 
-        decode = self.decode
-        return lambda data: convert(decode(data), type)
+        return converted(self.decode, type)
 
 
 def get_codec(codec: str | Codec | None) -> Codec:

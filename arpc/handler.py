@@ -96,7 +96,7 @@ class Handler(Registered):
         if self.threaded:
             start, mode = _threaded(start, run_in_thread), ASYNC
         if middleware:
-            target = Target(method or self.name, "message", False, finish, endpoint)
+            target = Target(method or self.name, "message", False, lambda value: bytes(finish(value)), endpoint)
             start, mode = _chained(self, start, mode, middleware, target), ASYNC
             finish = _finish_chained(finish)
         return start, finish, mode + ORDERED if self.ordered else mode, self

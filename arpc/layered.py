@@ -54,7 +54,7 @@ class Layered(Peer):
         endpoint = self._endpoint
         endpoint.check()
         own = endpoint.codec if codec is None else endpoint.codec_of(codec)
-        data = encode_body(own, body)
+        data = bytes(encode_body(own, body))  # a view is copied: middleware may look at it, and keep it
         decode = None if returns is bytes else endpoint.decoder(returns, own)
         if timeout is DEFAULT:
             seconds = endpoint.options.timeout
@@ -87,7 +87,7 @@ class Layered(Peer):
         codec: str | Codec | None = None,
     ) -> None:
         name, data = self._message(method, body, codec)
-        ctx = Outgoing(self, NOTIFY, name, data, metadata, None, _notify)
+        ctx = Outgoing(self, NOTIFY, name, bytes(data), metadata, None, _notify)
         try:
             await self._chains.messages[method](ctx)
         except BaseException as error:
@@ -104,7 +104,7 @@ class Layered(Peer):
         codec: str | Codec | None = None,
     ) -> None:
         name, data = self._message(method, body, codec)
-        ctx = Outgoing(self, NOTIFY, name, data, metadata, None, _try_notify)
+        ctx = Outgoing(self, NOTIFY, name, bytes(data), metadata, None, _try_notify)
         try:
             _step(self._chains.messages[method](ctx), method)
         except BaseException as error:
@@ -118,7 +118,7 @@ class Layered(Peer):
         endpoint.check()
         method = encode_method(opens.method)
         codec = endpoint.codec if opens.codec is None else endpoint.codec_of(opens.codec)
-        body = b"" if opens.body is NO_BODY else encode_body(codec, opens.body)
+        body = b"" if opens.body is NO_BODY else bytes(encode_body(codec, opens.body))
         opened: asyncio.Future[Stream[Any, Any]] = endpoint.loop.create_future()
 
         async def send(ctx: Outgoing) -> None:

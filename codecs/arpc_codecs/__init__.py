@@ -1,4 +1,4 @@
-"""The codecs of arpc: JSON, MessagePack, protobuf and raw bytes. Each is loaded when it is first used.
+"""The codecs of arpc: JSON, MessagePack, CBOR, protobuf and raw bytes. Each is loaded when it is first used.
 
 Import them from :mod:`arpc.codecs`, where their contract stands: ``from arpc.codecs import MsgpackCodec``.
 """
@@ -9,16 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .cbor import CborCodec
     from .json import JsonCodec
     from .msgpack import MsgpackCodec
+    from .msgpack_package import MsgpackPackageCodec
     from .protobuf import ProtobufCodec
     from .raw import RawCodec
 
-__all__ = ["JsonCodec", "MsgpackCodec", "ProtobufCodec", "RawCodec"]
+__all__ = ["CborCodec", "JsonCodec", "MsgpackCodec", "MsgpackPackageCodec", "ProtobufCodec", "RawCodec"]
 
 _MODULES = {
+    "CborCodec": "cbor",
     "JsonCodec": "json",
     "MsgpackCodec": "msgpack",
+    "MsgpackPackageCodec": "msgpack_package",
     "ProtobufCodec": "protobuf",
     "RawCodec": "raw",
 }

@@ -19,6 +19,7 @@ import orjson
 
 from arpc.codecs import Codec
 
+from .pydantic import json_decoder, json_of, jsonable_of, understands
 from .typed import TOO_DEEP, compiled, guarded
 
 __all__ = ["JsonCodec"]
@@ -29,8 +30,27 @@ _PLAIN_SET = frozenset(_PLAIN)
 # Times and dataclasses by msgspec, wherever they are nested: there is one way in which each is written ("Z" for UTC).
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
-_encode = msgspec.json.Encoder().encode
+
+def _unknown(value: Any) -> msgspec.Raw:
+    """What msgspec asks for: all that it doesn't know, and keys that no text can be."""
+    if value is None or isinstance(value, (tuple, frozenset)):
+        raise TypeError("Only dicts with str-like or number-like keys are supported")
+    return msgspec.Raw(json_of(value))
+
+
+_encode = msgspec.json.Encoder(enc_hook=_unknown).encode
 _decode = guarded(msgspec.json.Decoder().decode)
+
+
+def _known(value: Any) -> Any:
+    """The plain value of what orjson doesn't know, wherever it is nested."""
+    return msgspec.to_builtins(value, enc_hook=jsonable_of)
+
+
+def _decode_model(cls: Any) -> Callable[[Any], Any]:
+    """A pydantic model within a type of msgspec's reads JSON, too, since its rules for JSON are others."""
+    decode = json_decoder(cls)
+    return lambda value: decode(_encode(value))
 
 
 class JsonCodec(Codec):
@@ -38,12 +58,13 @@ class JsonCodec(Codec):
 
     Encodes dict, list, tuple, set, str, numbers, None, and, wherever they are nested: dataclass, msgspec.Struct,
     TypedDict, NamedTuple, attrs class, Enum (its value), datetime, date, time (RFC 3339), timedelta (ISO 8601), UUID
-    and Decimal (as strings), bytes (as base64). Keys of dicts may be strings, numbers, and what is written as one. NaN
-    and the infinities, which JSON has not, become ``null``, as JavaScript writes them.
+    and Decimal (as strings), bytes (as base64), pydantic models (as they say, by alias). Keys of dicts may be strings,
+    numbers, and what is written as one. NaN and the infinities, which JSON has not, become ``null``, as JavaScript
+    writes them.
 
     Decodes strictly: no NaN, comments, trailing commas or trailing bytes; of duplicate keys the last one counts, and
     integers are exact up to 4300 digits. Into a type, nothing is converted that JSON tells apart: neither "1" nor 1.0
-    is an int (but 1 is a float, too).
+    is an int (but 1 is a float, too). pydantic's types are decoded by its own rules.
     """
 
     name = "json"
@@ -60,7 +81,7 @@ class JsonCodec(Codec):
             kind = value[0].__class__
         if kind in _PLAIN_SET:
             try:
-                return orjson.dumps(value, msgspec.to_builtins, _OPTIONS)
+                return orjson.dumps(value, _known, _OPTIONS)
             except TypeError:  # a key that is no string, an integer of more than 64 bits...
                 pass  # msgspec can, or says why not
         try:
@@ -79,6 +100,9 @@ class JsonCodec(Codec):
         """A function that decodes JSON into ``type`` and validates it.
 
         It raises what :meth:`decode` raises, and msgspec.ValidationError (a ValueError) that names the field:
-        "Expected `int`, got `str` - at `$.age`". Raises TypeError for a type that JSON can never become.
+        "Expected `int`, got `str` - at `$.age`". For pydantic's types it is a ValueError that names the field, without
+        what it held. Raises TypeError for a type that JSON can never become.
         """
-        return compiled(msgspec.json.Decoder, type, _PLAIN)
+        if understands(type):
+            return json_decoder(type)
+        return compiled(msgspec.json.Decoder, type, _PLAIN, _decode_model)

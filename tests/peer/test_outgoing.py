@@ -111,6 +111,19 @@ async def test_a_call_goes_through(around: Around) -> None:
     assert "Layered" not in repr(peer)
 
 
+async def test_views_are_bytes_to_a_chain(around: Around) -> None:
+    note = Note()
+    peer = await around(note)
+    assert await peer.call("/double", memoryview(b"21"), returns=int) == 42
+    large = memoryview(bytes(200_000))
+    await peer.notify("/double", large)
+    peer.try_notify("/double", large)
+    async with peer.stream("/echo", large, returns=bytes):
+        pass
+    assert all(body.__class__ is bytes for _, _, body in note.sent)
+    assert [len(body) for _, _, body in note.sent] == [2, 200_000, 200_000, 200_000]
+
+
 async def test_errors_are_seen_as_callers_see_them(around: Around) -> None:
     note = Note()
     peer = await around(note)

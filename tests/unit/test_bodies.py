@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from array import array
 from typing import Annotated, Any, Literal, NewType
 
 import msgspec
@@ -10,7 +11,8 @@ import pytest
 
 import arpc
 from arpc.bodies import body_decoder, encode_body
-from arpc.codecs import JsonCodec
+from arpc.codecs import JsonCodec, ProtobufCodec, RawCodec
+from arpc.frame import LARGE
 from arpc.handler import Handler
 from arpc.threads import Threads
 
@@ -109,6 +111,29 @@ def test_other_values(value: Any, body: bytes) -> None:
     assert encode_body(JSON, value) == body
 
 
+@pytest.mark.parametrize("size", [0, 1, LARGE, LARGE + 1])
+@pytest.mark.parametrize("codec", [JSON, RawCodec()], ids=lambda codec: codec.name)
+def test_large_memoryviews_stay_where_they_are(codec: arpc.Codec, size: int) -> None:
+    value = array("B", bytes(size))
+    body = encode_body(codec, memoryview(value) if codec is JSON else value)
+    assert len(body) == size
+    assert isinstance(body, memoryview if size > LARGE else bytes)
+    spread = memoryview(bytes(2 * size))[::2]
+    assert encode_body(codec, spread) == bytes(size)
+
+
+def test_a_large_memoryview_is_flat() -> None:
+    body: Any = encode_body(JSON, memoryview(bytes(8 * LARGE)).cast("d", (8, LARGE // 8)))
+    assert (body.ndim, body.format, len(body)) == (1, "B", 8 * LARGE)
+
+
+def test_what_a_bytearray_holds_is_copied() -> None:
+    value = bytearray(2 * LARGE)
+    body = encode_body(JSON, value)
+    value.append(1)
+    assert body == bytes(2 * LARGE)
+
+
 def test_text_that_is_no_unicode_is_not_sent() -> None:
     with pytest.raises(arpc.EncodeError, match="cannot be written as UTF-8"):
         encode_body(JSON, "\ud800")
@@ -129,13 +154,25 @@ class Odd(arpc.Codec):
 
 
 def test_a_codec_that_makes_no_bytes() -> None:
-    with pytest.raises(arpc.EncodeError, match="odd encoded a int as list; a codec makes bytes"):
+    with pytest.raises(arpc.EncodeError, match="odd encoded a int as list; it makes bytes or a memoryview"):
         encode_body(Odd(), 1)
+
+
+def test_other_types_are_left_to_the_codec() -> None:
+    broken = body_decoder(JSON, dict)
+    with pytest.raises(arpc.DecodeError, match="expected dict as json: JSON is malformed"):
+        broken(b"}")
+    red = body_decoder(ProtobufCodec(), Literal["red"])  # which that codec cannot make: as text it can be read
+    assert red(b"red") == "red"
+    with pytest.raises(arpc.DecodeError, match="expected"):
+        red(b"blue")
 
 
 def test_recursion_of_a_codec_is_a_clear_error() -> None:
     with pytest.raises(arpc.DecodeError, match="nested too deep"):
         body_decoder(Odd(), int | list[int])(b"[[[")
+    with pytest.raises(arpc.DecodeError, match="nested too deep"):
+        body_decoder(Odd(), Any)(b"[[[")
 
     class Deep(Odd):
         def encode(self, value: Any) -> Any:
@@ -156,6 +193,7 @@ def test_unknown_codec_names() -> None:
     wrong: Any = "yaml"
     with pytest.raises(ValueError, match="no codec 'yaml': use one of 'json'"):
         arpc.codecs.get_codec(wrong)
+    assert [arpc.codecs.get_codec(given).name for given in (None, "raw", JSON)] == ["json", "raw", "json"]
     with pytest.raises(AttributeError, match="no attribute 'YamlCodec'"):
         arpc.codecs.YamlCodec  # noqa: B018
 

@@ -1,8 +1,9 @@
-"""Raw: bytes, and nothing else."""
+"""Raw: bytes and buffers, from where they are, and nothing else. Arrays: test_codec_arrays.py."""
 
 from __future__ import annotations
 
 from array import array
+from ctypes import c_uint16
 from typing import Any
 
 import pytest
@@ -18,15 +19,22 @@ codec = RawCodec()
     ids=lambda value: type(value).__name__,
 )
 def test_encode(value: Any) -> None:
-    body = codec.encode(value)
-    assert body == b"abc"
-    assert type(body) is bytes
+    assert codec.encode(value) == b"abc"
 
 
-def test_what_is_encoded_is_a_copy() -> None:
-    value = bytearray(b"abc")
+@pytest.mark.parametrize("value", [bytearray(b"abcd"), array("H", b"abcd"), (c_uint16 * 2).from_buffer(bytearray(4))])
+def test_what_is_encoded_is_a_flat_view(value: Any) -> None:
     body = codec.encode(value)
-    value[:] = b"xyz"
+    assert isinstance(body, memoryview)
+    assert (len(body), body.format, body.ndim) == (4, "B", 1)
+    memoryview(value).cast("B")[0] = 0x7F
+    assert body[0] == 0x7F
+
+
+def test_what_has_no_order_of_its_own_is_copied() -> None:
+    value = bytearray(b"a.b.c")
+    body = codec.encode(memoryview(value)[::2])
+    value[0] = 0
     assert body == b"abc"
 
 
@@ -54,5 +62,7 @@ def test_typed(type: Any, made: Any) -> None:
 
 @pytest.mark.parametrize("type", [dict, int, str, list[int], None], ids=repr)
 def test_other_types_are_refused(type: Any) -> None:
-    with pytest.raises(TypeError, match="decodes into bytes, bytearray or memoryview, not "):
+    with pytest.raises(
+        TypeError, match=r"decodes into bytes, bytearray, memoryview or numpy.typing.NDArray\[...\], not"
+    ):
         codec.decoder(type)
