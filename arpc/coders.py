@@ -5,7 +5,7 @@ The coders live in ``arpc_codecs.coders`` and are loaded when first used: ``from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from .options import Options
@@ -149,11 +149,9 @@ def _check_bit(name: str, bit: int, options: Options) -> None:
         )
 
 
-if not TYPE_CHECKING:  # checkers know what there is
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        import arpc_codecs.coders
 
-    def __getattr__(name: str) -> Callable[..., Coder]:
-        if name in __all__:
-            import arpc_codecs.coders
-
-            return getattr(arpc_codecs.coders, name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(arpc_codecs.coders, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -306,3 +306,18 @@ def test_growth_is_told() -> None:
     two.session.receive(data)
     assert two.grown == 3 * (100_000 + 18) + 16 + 7 - len(data)
     assert len(two.batches) == 4  # each large one is counted before the next one is undone
+
+
+@every_way
+def test_what_came_before_an_unknown_command_is_taken(way: Way) -> None:
+    side, _ = base_pair([Named("a")])
+    data = encode(NOTIFY, 0, 1, b"/n", b"before") + encode(11, 0, 2) + encode(NOTIFY, 0, 3, b"/n", b"after")
+    assert "unknown command 11" in str(broken(side, data, way))
+    assert [message[5] for message in side.messages] == [b"before"]
+
+
+def test_settling_twice_changes_nothing() -> None:
+    side, _ = base_pair([Named("a")])
+    limit = side.session.send_limit
+    side.session.settle()
+    assert (side.readies, side.session.send_limit) == (1, limit)
