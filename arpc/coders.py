@@ -60,6 +60,9 @@ class Coder:
         super().__init_subclass__()
         cls.name = cls.name or cls.__name__
 
+    def __repr__(self) -> str:
+        return f"<coder {self.name!r}>"
+
     @property
     def has_state(self) -> bool:
         """Each connection has an object of its own; such coders are registered after all others."""

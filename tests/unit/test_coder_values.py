@@ -42,7 +42,7 @@ def test_a_frame_without_the_value_is_left_alone() -> None:
     coder = Appender("app", 3)
     assert coder.encode(FRAME, {"other": b"x"}) is FRAME
     assert coder.decode(FRAME, {}, LIMIT) is FRAME
-    assert coder.carries == {"app"}
+    assert coder.carries == frozenset({"app"})
 
 
 def test_values_are_translated() -> None:
