@@ -249,6 +249,15 @@ async def test_a_broadcast_that_is_cancelled_waits_no_more() -> None:
         assert not peer.closed
 
 
+async def test_a_peer_that_is_not_read_for_a_while_is_told() -> None:
+    async with arpc.serve("mem://0", arpc.Router()) as server, readers(1, server) as told:
+        (peer,) = server.peers
+        assert peer._connection.pause_reading(4)
+        assert (await server.broadcast("/news", 1)).sent == 1
+        await eventually(lambda: told[0].told)
+        peer._connection.release_reading(4)
+
+
 # --- a peer that has said nothing yet
 
 
