@@ -61,6 +61,7 @@ class CodedSession(Session):
         "_least",
         "_limit",
         "_own",
+        "_own_least",
         "_reader",
         "_ready",
         "_registered",
@@ -92,6 +93,7 @@ class CodedSession(Session):
         self._shared = self._used[:own]
         """Those that make the same of a frame on every connection."""
         self._own = self._used[own:]
+        self._own_least = sum(coder.overhead for coder in self._own)
         self._least = sum(coder.overhead for coder in used)
         """Bytes that have to be left for them in each frame."""
         carried = [coder.carries for coder in used]
@@ -213,14 +215,14 @@ class CodedSession(Session):
         limit = self._limit
         own = self._own
         length = len(frame) - HEADER_SIZE
-        if length + sum(coder.overhead for coder in own) > limit:
+        if length + self._own_least > limit:
             raise LimitExceeded(
                 f"a body of {length} bytes, coded and with what coders add: the other side accepts {limit} (max_body)"
             )
         if own:
             try:
                 frame = self._encode(own, frame, values)
-            except EncodeError as error:  # they count frames: one that is not sent is missed over there
+            except (EncodeError, LimitExceeded) as error:  # they count frames: one that is not sent is missed over there
                 self.hooks.on_failure(error)
                 raise
         return frame
@@ -228,13 +230,15 @@ class CodedSession(Session):
     def _encode(self, coders: Sequence[Coder], frame: bytes, values: Mapping[str, Any]) -> bytes:
         for coder in coders:
             try:
-                frame = coder.encode(frame, values)
+                coded = coder.encode(frame, values)
             except LimitExceeded:
                 raise
             except Exception as error:
                 raise EncodeError(f"the coder {coder.name!r} cannot encode a message: {error}") from error
-            if not _is_frame(frame) or frame[5] in _UNCODED:
-                raise EncodeError(f"the coder {coder.name!r} made something that is no frame (docs/coders.md)")
+            if coded is not frame:
+                if not _is_frame(coded) or coded[5] in _UNCODED:
+                    raise EncodeError(f"the coder {coder.name!r} made something that is no frame (docs/coders.md)")
+                frame = coded
         return frame
 
     # --- receiving
@@ -296,16 +300,17 @@ class CodedSession(Session):
     def _decode(self, coder: Coder, frame: bytes, values: dict[str, Any]) -> bytes:
         limit = self.splitter.limit
         try:
-            frame = coder.decode(frame, values, limit)
+            plain = coder.decode(frame, values, limit)
         except RemoteProtocolError:
             raise
         except Exception as error:
             raise RemoteProtocolError(f"the coder {coder.name!r} cannot decode a frame: {error}") from error
-        if not _is_frame(frame):
-            raise RemoteProtocolError(f"what the coder {coder.name!r} has decoded is no frame")
-        if len(frame) - HEADER_SIZE > limit:
-            raise RemoteProtocolError(f"what the coder {coder.name!r} has decoded is over {limit} bytes (max_body)")
-        return frame
+        if plain is not frame:
+            if not _is_frame(plain):
+                raise RemoteProtocolError(f"what the coder {coder.name!r} has decoded is no frame")
+            if len(plain) - HEADER_SIZE > limit:
+                raise RemoteProtocolError(f"what the coder {coder.name!r} has decoded is over {limit} bytes (max_body)")
+        return plain
 
     def _read(self) -> None:
         """Reads the frames whose coders are undone, and tells if they have grown."""

@@ -5,9 +5,10 @@ The coders live in ``arpc_codecs.coders`` and are loaded when first used: ``from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from .frame import HEADER_SIZE
 from .options import Options
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __all__ = [
     "SpanContext",
     "Zstd",
     "check_coders",
+    "make_frame",
 ]
 
 MAX_SHORT = 255
@@ -33,9 +35,9 @@ MAX_SHORT = 255
 class Coder:
     """Transforms whole frames. Subclass it, name it, write :meth:`encode` and :meth:`decode`, done (docs/coders.md).
 
-    A frame is its 16-byte header and its body (PROTOCOL, Frames). A coder makes another frame of it: ``body_len`` says
-    what is there, bytes 8 to 15 and the rest may be anything, and byte 5 is kept, or is 0x1f where the coder hides it.
-    One object serves all connections of an endpoint, unless it has :meth:`start`.
+    A frame is its 16-byte header and its body (PROTOCOL, Frames). A coder makes another frame of it, of 16 bytes or
+    more: ``body_len`` says what is there (:func:`make_frame`), bits of others are kept, byte 5 is kept or 0x1f, and all
+    behind it may be anything. One object serves all connections of an endpoint, unless it has :meth:`start`.
     """
 
     name: str = ""
@@ -59,6 +61,9 @@ class Coder:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.name = cls.name or cls.__name__
+
+    def __repr__(self) -> str:
+        return f"<coder {self.name!r}>"
 
     @property
     def has_state(self) -> bool:
@@ -93,6 +98,12 @@ class Coder:
         there, whatever the frame claims. Whatever this raises closes the connection.
         """
         raise NotImplementedError(f"{type(self).__name__} has no decode()")
+
+
+def make_frame(bits: int, *rest: bytes) -> bytes:
+    """A frame of these bits of ``reserved`` and of all that follows them, byte 5 first; ``body_len`` is set."""
+    length = max(5 + sum(map(len, rest)) - HEADER_SIZE, 0)
+    return b"".join((length.to_bytes(4, "little"), bytes((bits,)), *rest))
 
 
 def check_coders(coders: Iterable[Coder], options: Options) -> tuple[Coder, ...]:
@@ -149,11 +160,9 @@ def _check_bit(name: str, bit: int, options: Options) -> None:
         )
 
 
-if not TYPE_CHECKING:  # checkers know what there is
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        import arpc_codecs.coders
 
-    def __getattr__(name: str) -> Callable[..., Coder]:
-        if name in __all__:
-            import arpc_codecs.coders
-
-            return getattr(arpc_codecs.coders, name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(arpc_codecs.coders, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,8 +13,17 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 30
 
 PRINTS = {
+    "broadcast": ["sent to 5 screens, missed by 0", "sent to 4 screens, missed by 1:\n  ConnectionClosed"],
     "callbacks": ["the server asked for 0"],
     "codecs_msgpack": ["small cat"],
+    "coders_encrypt": [
+        "using the old one: 103",
+        "with the new key alone: 103",
+        "with the old key alone: the other side encrypts with the key '2026', which this side has not",
+        "with a wrong key: the other side has another key '2026' than this side",
+        "with none: the other side requires the coder 'encrypt'",
+    ],
+    "coders_gzip": ["1000 rows came in"],
     "deadlines": [
         "the page was late",
         "late: a deadline",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from arpc.coders import Coder
+from arpc.coders import Coder, make_frame
 from arpc.errors import LimitExceeded, RemoteProtocolError
 from arpc.frame import CODED, HEADER_SIZE
 
@@ -50,9 +50,7 @@ class Appender(Coder):
                 f"the value of {self.name!r} has {len(value)} bytes: at most"
                 f" {0xFFFF - len(self._name) - LENGTH} can be appended"
             )
-        length = (len(frame) - HEADER_SIZE + size).to_bytes(4, "little")
-        bits = bytes((frame[4] | self._flag,))
-        return b"".join((length, bits, frame[5:], self._name, value, size.to_bytes(LENGTH, "big")))
+        return make_frame(frame[4] | self._flag, frame[5:], self._name, value, size.to_bytes(LENGTH, "big"))
 
     def decode(self, frame: bytes, values: dict[str, Any], limit: int) -> bytes:
         if not frame[4] & self._flag:
@@ -65,8 +63,7 @@ class Appender(Coder):
             raise RemoteProtocolError(f"reserved bit {self.bit} announces a trailer named {self.name!r}: there is none")
         taken = frame[value:-LENGTH]
         values[self.name] = taken if self._decode is None else self._decode(taken)
-        length = (start - HEADER_SIZE).to_bytes(4, "little")
-        return b"".join((length, bytes((frame[4] & ~self._flag,)), frame[5:start]))
+        return make_frame(frame[4] & ~self._flag, frame[5:start])
 
 
 def _as_it_is(value: Any) -> bytes:

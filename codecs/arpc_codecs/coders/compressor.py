@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from arpc.coders import Coder
+from arpc.coders import Coder, make_frame
 from arpc.errors import RemoteProtocolError
 from arpc.frame import HEADER_SIZE
 
@@ -41,10 +41,9 @@ class Compressor(Coder):
         if len(frame) <= self.threshold:
             return frame
         packed = self.compress(frame[START:])
-        length = START + len(self.mark) + len(packed) - HEADER_SIZE
-        if not 0 <= length < len(frame) - HEADER_SIZE:
+        if not HEADER_SIZE <= START + len(self.mark) + len(packed) < len(frame):
             return frame
-        return b"".join((length.to_bytes(4, "little"), bytes((frame[4] | self._flag,)), self.mark, packed))
+        return make_frame(frame[4] | self._flag, self.mark, packed)
 
     def decode(self, frame: bytes, values: dict[str, Any], limit: int) -> bytes:
         if not frame[4] & self._flag:
@@ -55,8 +54,7 @@ class Compressor(Coder):
         plain = self.expand(frame[start:], limit + HEADER_SIZE - START)
         if plain is None:
             raise RemoteProtocolError(f"what the coder {self.name!r} has compressed is over {limit} bytes (max_body)")
-        length = max(START + len(plain) - HEADER_SIZE, 0)
-        return b"".join((length.to_bytes(4, "little"), bytes((frame[4] & ~self._flag,)), plain))
+        return make_frame(frame[4] & ~self._flag, plain)
 
 
 def check_number(name: str, value: object, least: int, most: int) -> None:

@@ -20,6 +20,10 @@ FLAG = 1 << BIT
 KEY = 32
 SALT = 16
 PROOF = 16
+COUNT = 4
+FIXED = SALT + PROOF + COUNT
+"""Bytes of an offer before the key's id."""
+
 TAG = 16
 HEAD = 6
 """Bytes of a frame that stay readable: its length, its bits, and 0x1f."""
@@ -31,8 +35,8 @@ class Encrypt(Coder):
     """AES-256-GCM on every frame, with pre-shared keys. An example of a serious coder; where you can, use TLS.
 
     ``keys``: 32 random bytes by the id of each key; ``use``: the id of the one that this side sends with. To rotate,
-    give the new key to all sides, then let each ``use`` it, then take the old one away. ``rekey``: frames after which a
-    direction goes on with a new key, made of the old one.
+    give the new key to all sides, then let each ``use`` it, then take the old one away. ``rekey``: frames that this
+    side sends until it goes on with a new key, made of the old one.
 
     What it gives: nobody without a key can read a frame, nor change, repeat, reorder or leave out one, or send it to
     another connection, without being found out: the connection is closed with an error. Method, command and number are
@@ -53,19 +57,19 @@ class Encrypt(Coder):
 
     def __init__(self, keys: Mapping[str, bytes], use: str, *, rekey: int = 1 << 20) -> None:
         for id, key in keys.items():
-            if not 0 < len(id.encode()) <= 255 - SALT - PROOF:
-                raise ValueError(f"the id of a key has 1 to {255 - SALT - PROOF} bytes: {id!r}")
+            if not 0 < len(id.encode()) <= 255 - FIXED:
+                raise ValueError(f"the id of a key has 1 to {255 - FIXED} bytes: {id!r}")
             if not isinstance(cast(object, key), bytes) or len(key) != KEY:
                 raise ValueError(f"the key {id!r} has {KEY} random bytes, such as os.urandom({KEY})")
         if use not in keys:
             raise ValueError(f"use={use!r} is none of the keys: {', '.join(map(repr, keys)) or 'there are none'}")
-        check_number("rekey", rekey, 1, 1 << 32)
+        check_number("rekey", rekey, 1, (1 << 32) - 1)
         _aes()
         self._keys = dict(keys)
         self.use = use
         self.rekey = rekey
         salt = urandom(SALT)
-        self._offer = salt + _proof(keys[use], salt) + use.encode()
+        self._offer = salt + _proof(keys[use], salt) + rekey.to_bytes(COUNT, "little") + use.encode()
         self._sends: Direction
         self._receives: Direction
 
@@ -77,14 +81,15 @@ class Encrypt(Coder):
         return Encrypt(self._keys, self.use, rekey=self.rekey)
 
     def offer(self) -> bytes:
-        """A salt of this connection, a proof that goes with the key, and the key's id."""
+        """A salt of this connection, a proof that goes with the key, after how many frames that changes, its id."""
         return self._offer
 
     def accept(self, offer: bytes, *, dialled: bool) -> None:
-        if len(offer) <= SALT + PROOF:
+        rekey = int.from_bytes(offer[SALT + PROOF : FIXED], "little")
+        if len(offer) <= FIXED or not rekey:
             raise RemoteProtocolError("the Hello says nothing about the key that the other side encrypts with")
         salt, proof = offer[:SALT], offer[SALT : SALT + PROOF]
-        id = offer[SALT + PROOF :].decode("utf-8", "replace")
+        id = offer[FIXED:].decode("utf-8", "replace")
         if id not in self._keys:
             known = ", ".join(map(repr, self._keys))
             raise RemoteProtocolError(
@@ -99,7 +104,7 @@ class Encrypt(Coder):
         both = bytes((len(first),)) + first + second
         out, back = (b"dialled", b"accepted") if dialled else (b"accepted", b"dialled")
         self._sends = Direction(_derive(self._keys[self.use], out + both), self.rekey)
-        self._receives = Direction(_derive(theirs, back + both), self.rekey)
+        self._receives = Direction(_derive(theirs, back + both), rekey)
 
     def encode(self, frame: bytes, values: Mapping[str, Any]) -> bytes:
         length = len(frame) + self.overhead - HEADER_SIZE

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from arpc.coders import Coder
+from arpc.coders import Coder, make_frame
 from arpc.errors import RemoteProtocolError
 from arpc.frame import CODED, HEADER_SIZE
 
@@ -42,9 +42,7 @@ class MsgpackValues(Coder):
         if frame[5] == CODED:
             raise ValueError("it has to see the method: register it before coders that compress or encrypt")
         start = HEADER_SIZE + frame[7]
-        data = _encode(Payload(frame[start:], dict(values) or None))
-        length = (start - HEADER_SIZE + len(data)).to_bytes(4, "little")
-        return b"".join((length, frame[4:start], data))
+        return make_frame(frame[4], frame[5:start], _encode(Payload(frame[start:], dict(values) or None)))
 
     def decode(self, frame: bytes, values: dict[str, Any], limit: int) -> bytes:
         start = HEADER_SIZE + frame[7]
@@ -57,6 +55,4 @@ class MsgpackValues(Coder):
         for key, value in (payload.Values or {}).items():
             if isinstance(key, str):
                 values[key] = value
-        body = payload.Body or b""
-        length = (start - HEADER_SIZE + len(body)).to_bytes(4, "little")
-        return b"".join((length, frame[4:start], body))
+        return make_frame(frame[4], frame[5:start], payload.Body or b"")
