@@ -17,7 +17,8 @@ router = arpc.Router()
 
 @router.handle("/normalize")
 async def normalize(values: Floats) -> Floats:
-    return values / values.max()  # the array lies over the body: it can be read, not written to
+    largest: np.float32 = values.max()
+    return values / largest  # the array lies over the body: it can be read, not written to
 
 
 @router.handle("/mean")

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict, assert_type
 
-import arpc
 import numpy as np
-from arpc.codecs import CborCodec, Codec, JsonCodec, MsgpackCodec, MsgpackPackageCodec, RawCodec
 from numpy.typing import NDArray
 from pydantic import BaseModel
+
+import arpc
+from arpc.codecs import CborCodec, Codec, JsonCodec, MsgpackCodec, MsgpackPackageCodec, RawCodec
 
 
 @dataclass
@@ -141,14 +142,14 @@ async def calls(peer: arpc.Peer) -> None:
     assert_type(await peer.call("/greet", returns=dict[str, Person]), dict[str, Person])
     assert_type(await peer.call("/account", Account(email="a@b"), returns=list[Account]), list[Account])
     assert_type(await peer.call("/scale", np.zeros(3), returns=NDArray[np.float32]), NDArray[np.float32])
-    assert_type(await peer.call("/scale", np.zeros(3), returns=memoryview), memoryview)
+    view: memoryview = await peer.call("/scale", np.zeros(3), returns=memoryview)
     await peer.call("/greet", returns=None)
     plain: Any = await peer.call("/greet", {"name": "Ann"})
     assert_type(await peer.call("/greet"), Any)
     # mypy sees Any in the type of a union, pyright sees the union: both take the annotation.
     union: Person | int = await peer.call("/greet", returns=Person | int)
     optional: Person | None = await peer.call("/greet", returns=Person | None)
-    del plain, union, optional
+    del plain, union, optional, view
     assert_type(await peer.ping(), float)
     assert_type(await peer.ping(timeout=1), float)
     await peer.notify("/greet", Person("Ann"))
