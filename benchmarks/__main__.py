@@ -1,14 +1,18 @@
-"""python -m benchmarks: the suite. python -m benchmarks compare A B; python -m benchmarks report FILE."""
+"""python -m benchmarks: the suite. also compare A B, report FILE, and codecs."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import command
+from benchmarks import codecs, command
 from benchmarks.report import compare, written
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"compare": compare.main, "report": written.main}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "compare": compare.main,
+    "report": written.main,
+    "codecs": codecs.main,
+}
 
 
 def main(argv: Sequence[str]) -> int:

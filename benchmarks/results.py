@@ -95,11 +95,16 @@ class Results:
         return sum(one["errors"] for record in self.data["calls"] for one in record["systems"].values())
 
     def save(self, path: Path) -> None:
-        """Write the file; figures to six digits."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".tmp")  # a run that is ended while it writes keeps what it had
-        beside.write_text(json.dumps(_rounded(self.data), indent=1, ensure_ascii=False) + "\n")
-        beside.replace(path)
+        """Write the file."""
+        save(self.data, path)
+
+
+def save(data: object, path: Path) -> None:
+    """Write a result file; figures to six digits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".tmp")  # a run that is ended while it writes keeps what it had
+    beside.write_text(json.dumps(_rounded(data), indent=1, ensure_ascii=False) + "\n")
+    beside.replace(path)
 
 
 def _rounded(value: Any) -> Any:

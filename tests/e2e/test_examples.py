@@ -15,6 +15,7 @@ SECONDS = 30
 PRINTS = {
     "broadcast": ["sent to 5 screens, missed by 0", "sent to 4 screens, missed by 1:\n  ConnectionClosed"],
     "callbacks": ["the server asked for 0"],
+    "codecs_cbor": ["celsius=21.5, counter=1180591620717411303425", "21.5 degrees at 12:41 UTC", "has 72 bytes"],
     "codecs_msgpack": ["small cat"],
     "coders_encrypt": [
         "using the old one: 103",
@@ -24,6 +25,7 @@ PRINTS = {
         "with none: the other side requires the coder 'encrypt'",
     ],
     "coders_gzip": ["1000 rows came in"],
+    "codecs_pydantic": ["created Ann", "['ann@example.com']", "refused: invalid body", "$.email: String should match"],
     "deadlines": [
         "the page was late",
         "late: a deadline",
@@ -34,6 +36,7 @@ PRINTS = {
     "errors": ["RemoteError: Ann has not that much", "$.cents", "MethodNotFound", "CallTimeout", "ConnectionClosed"],
     "hello": ["2 x flat white with oat milk"],
     "notify_fanout": ["5 readers have read all of it, in order"],
+    "numpy_arrays": ["4,000,000 floats from 0.0 to 1.0", "[1.5, 5.5, 9.5]", "not sent: raw cannot encode a ndarray"],
     "services": ["the total is 1090 cents", "on the bill: espresso, cake, cake, water"],
     "streams": [
         "read 1; no more than the window was made meanwhile: True",

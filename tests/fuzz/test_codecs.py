@@ -1,7 +1,8 @@
 """Whatever bytes come, a decoder gives a value or a ValueError. And what a codec encodes, it decodes.
 
 ValueError includes all that the codecs document: msgspec.DecodeError and msgspec.ValidationError (what is wrong, and in
-which field), UnicodeDecodeError, and plain ValueErrors (nested too deeply; not the protobuf message asked for).
+which field), UnicodeDecodeError, and plain ValueErrors (nested too deeply; not the protobuf message asked for; what
+cbor2 and pydantic find).
 Nothing else: no RecursionError, MemoryError, TypeError, KeyError... , and no crash.
 """
 
@@ -16,15 +17,18 @@ from enum import Enum
 from typing import Any, Literal, NamedTuple, TypedDict
 from uuid import UUID
 
+import cbor2
 import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from arpc_codecs import JsonCodec, MsgpackCodec, ProtobufCodec, RawCodec
+from arpc_codecs import CborCodec, JsonCodec, MsgpackCodec, MsgpackPackageCodec, ProtobufCodec, RawCodec
 from tests.unit.protobuf_messages import Order, Person
 
-jsons, msgpacks, protobufs, raws = JsonCodec(), MsgpackCodec(), ProtobufCodec(), RawCodec()
+jsons, msgpacks, packages, cbors = JsonCodec(), MsgpackCodec(), MsgpackPackageCodec(), CborCodec()
+protobufs, raws = ProtobufCodec(), RawCodec()
 
 quiet = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
@@ -67,9 +71,28 @@ class Record(msgspec.Struct):
     s: Any = None
 
 
+class Model(BaseModel):
+    """The same for pydantic."""
+
+    a: int = 0
+    b: float = 0.0
+    c: str = ""
+    d: bytes = b""
+    f: datetime | None = None
+    i: UUID | None = None
+    j: Decimal | None = None
+    k: Kind = Kind.A
+    n: dict[str, list[Model]] = {}
+    o: set[int] = set()
+    s: Any = None
+
+
+class Holder(msgspec.Struct):
+    n: Model | None = None
+
+
 TYPES: list[Any] = [
     Any,
-    msgspec.Raw,
     Record,
     list[Record],
     dict[int, Record],
@@ -80,11 +103,18 @@ TYPES: list[Any] = [
     UUID,
     set[str],
     str | None,
+    Model,
+    list[Model],
+    Holder,
 ]
 
 Decode = Callable[[bytes], Any]
-JSON: list[Decode] = [jsons.decode, *map(jsons.decoder, TYPES)]
-MSGPACK: list[Decode] = [msgpacks.decode, *map(msgpacks.decoder, TYPES)]
+JSON: list[Decode] = [jsons.decode, *map(jsons.decoder, [msgspec.Raw, *TYPES])]
+MSGPACK: list[Decode] = [
+    *(msgpacks.decode, *map(msgpacks.decoder, [msgspec.Raw, *TYPES])),
+    *(packages.decode, *map(packages.decoder, TYPES)),
+]
+CBOR: list[Decode] = [cbors.decode, *map(cbors.decoder, TYPES)]
 PROTOBUF: list[Decode] = [protobufs.decoder(Person), protobufs.decoder(Order)]
 RAW: list[Decode] = [raws.decode, raws.decoder(bytearray), raws.decoder(memoryview)]
 
@@ -100,7 +130,7 @@ def value_or_value_error(decoders: list[Decode], body: bytes) -> None:
 @quiet
 @given(st.binary(max_size=200))
 def test_random_bytes(body: bytes) -> None:
-    value_or_value_error(JSON + MSGPACK + PROTOBUF, body)
+    value_or_value_error(JSON + MSGPACK + CBOR + PROTOBUF, body)
     for decode in RAW:
         assert decode(body) == body
 
@@ -114,9 +144,16 @@ def test_random_bytes(body: bytes) -> None:
 @example(b"\x81\xa1n\x81\xa0\x91", 40_000, b"")
 @example(b"\xdd\x7f\xff\xff\xff", 40_000, b"")
 @example(b"\x23", 40_000, b"")
+@example(b"\x81", 40_000, b"\x01")
+@example(b"\x9f", 40_000, b"")
+@example(b"\xa1\x61n\xa1\x60\x81", 40_000, b"")
+@example(b"\x9a\x7f\xff\xff\xff", 40_000, b"")
+@example(b"\xd8\x1c\x82", 40_000, b"\xd8\x1d\x00")
+@example(b"\xc4\x82\x1a\x7f\xff\xff\xff", 40_000, b"")
+@example(b"\xd9\xd9\xf7", 40_000, b"\x01")
 def test_repeated_bytes(start: bytes, times: int, end: bytes) -> None:
     """Repetition is what nests deeply, and what claims much."""
-    value_or_value_error(JSON + MSGPACK + PROTOBUF, start * times + end)
+    value_or_value_error(JSON + MSGPACK + CBOR + PROTOBUF, start * times + end)
 
 
 # Bodies that are nearly right get further than random ones.
@@ -160,6 +197,26 @@ def test_nearly_json(shape: Any, changes: list[tuple[int, int, int]]) -> None:
 @given(shapes, edits)
 def test_nearly_msgpack(shape: Any, changes: list[tuple[int, int, int]]) -> None:
     value_or_value_error(MSGPACK, edited(msgpacks.encode(shape), changes))
+
+
+# What only CBOR has: every tag of cbor2's, simple values, keys of all kinds.
+tags = st.sampled_from([0, 1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 43000, 52, 54, 100, 256, 258, 260, 1004, 55799])
+hashable = st.one_of(odd, st.binary(max_size=20), st.tuples(odd, odd))
+tagged = st.recursive(
+    st.one_of(hashable, st.floats(), st.builds(cbor2.CBORSimpleValue, st.integers(0, 19)), st.just(cbor2.undefined)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(hashable, inner, max_size=4),
+        st.builds(cbor2.CBORTag, tags, inner),
+    ),
+    max_leaves=12,
+)
+
+
+@quiet
+@given(tagged, edits)
+def test_nearly_cbor(shape: Any, changes: list[tuple[int, int, int]]) -> None:
+    value_or_value_error(CBOR, edited(cbor2.dumps(shape), changes))
 
 
 people = st.recursive(
@@ -219,7 +276,25 @@ words = st.integers(-(2**63), 2**64 - 1)
 @given(plain(words, st.binary(), times, keys=st.one_of(st.text(), words, st.binary())))
 def test_msgpack_round_trip(value: Any) -> None:
     assert same(msgpacks.decode(msgpacks.encode(value)), value)
+    assert packages.encode(value) == msgpacks.encode(value)
+    assert same(packages.decode(msgpacks.encode(value)), value)
 
+
+@quiet
+@given(
+    plain(
+        st.integers(), st.binary(), keys=st.one_of(st.text(), st.integers(), st.binary(), st.tuples(words, st.text()))
+    )
+)
+def test_cbor_round_trip(value: Any) -> None:
+    body = cbors.encode(value)
+    assert same(cbors.decode(body), value)
+    assert same(cbor2.loads(body), value)  # another reading of the same bytes
+    assert same(cbors.decode(cbor2.dumps(value)), value)
+
+
+Plain = JsonCodec | MsgpackCodec | MsgpackPackageCodec | CborCodec
+every = pytest.mark.parametrize("codec", [jsons, msgpacks, packages, cbors], ids=lambda codec: codec.name)
 
 records = st.builds(
     Record,
@@ -242,13 +317,40 @@ records = st.builds(
 
 
 @quiet
-@pytest.mark.parametrize("codec", [jsons, msgpacks], ids=lambda codec: codec.name)
+@every
 @given(record=records, place=st.integers(0, 2))
-def test_typed_round_trip(codec: JsonCodec | MsgpackCodec, record: Record, place: int) -> None:
+def test_typed_round_trip(codec: Plain, record: Record, place: int) -> None:
     inside: Any = [record, [record], {"key": record}][place]
     type: Any = [Record, list[Record], dict[str, Record]][place]
     back = codec.decoder(type)(codec.encode(inside))
     assert back == inside
+
+
+leaves = st.builds(
+    Model,
+    a=st.integers(-(2**63), 2**63 - 1),
+    b=floats,
+    c=st.text(),
+    d=st.text().map(str.encode),
+    f=st.none() | times,
+    i=st.none() | st.uuids(),
+    j=st.none() | st.decimals(allow_nan=False, allow_infinity=False),
+    o=st.sets(st.integers(-(2**53), 2**53), max_size=4),
+)
+models = st.recursive(
+    leaves,
+    lambda inner: st.builds(Model, n=st.dictionaries(st.text(), st.lists(inner, max_size=3), max_size=3)),
+    max_leaves=5,
+)
+
+
+@quiet
+@every
+@given(model=models, place=st.integers(0, 2))
+def test_models_round_trip(codec: Plain, model: Model, place: int) -> None:
+    inside: Any = [model, [model], Holder(model)][place]
+    type: Any = [Model, list[Model], Holder][place]
+    assert codec.decoder(type)(codec.encode(inside)) == inside
 
 
 @quiet

@@ -8,8 +8,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict, assert_type
 
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
 import arpc
-from arpc.codecs import Codec, JsonCodec, MsgpackCodec
+from arpc.codecs import CborCodec, Codec, JsonCodec, MsgpackCodec, MsgpackPackageCodec, RawCodec
 
 
 @dataclass
@@ -21,6 +25,10 @@ class Person:
 class Point(TypedDict):
     x: int
     y: int
+
+
+class Account(BaseModel):
+    email: str
 
 
 router = arpc.Router()
@@ -41,6 +49,16 @@ async def greet(person: Person, ctx: arpc.Context) -> str:
 @router.handle("/inline", ordered=True)
 def inline(body: bytes) -> bytes:
     return body
+
+
+@router.handle("/account")
+async def create_account(account: Account) -> list[Account]:
+    return [account]
+
+
+@router.handle("/scale")
+async def scale(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return values * np.float32(2)
 
 
 @router.handle("/thread", threaded=True)
@@ -122,13 +140,16 @@ async def calls(peer: arpc.Peer) -> None:
     assert_type(await peer.call("/greet", returns=Point), Point)
     assert_type(await peer.call("/greet", returns=list[int]), list[int])
     assert_type(await peer.call("/greet", returns=dict[str, Person]), dict[str, Person])
+    assert_type(await peer.call("/account", Account(email="a@b"), returns=list[Account]), list[Account])
+    assert_type(await peer.call("/scale", np.zeros(3), returns=NDArray[np.float32]), NDArray[np.float32])
+    view: memoryview = await peer.call("/scale", np.zeros(3), returns=memoryview)
     await peer.call("/greet", returns=None)
     plain: Any = await peer.call("/greet", {"name": "Ann"})
     assert_type(await peer.call("/greet"), Any)
     # mypy sees Any in the type of a union, pyright sees the union: both take the annotation.
     union: Person | int = await peer.call("/greet", returns=Person | int)
     optional: Person | None = await peer.call("/greet", returns=Person | None)
-    del plain, union, optional
+    del plain, union, optional, view
     assert_type(await peer.ping(), float)
     assert_type(await peer.ping(timeout=1), float)
     await peer.notify("/greet", Person("Ann"))
@@ -256,7 +277,8 @@ class Upper(Codec):
         return data.decode()
 
 
-codecs: list[Codec] = [Upper(), JsonCodec(), MsgpackCodec()]
+codecs: list[Codec] = [Upper(), JsonCodec(), MsgpackCodec(), CborCodec(), RawCodec()]
+hooked = MsgpackPackageCodec(default=str, ext_hook=lambda code, data: (code, data))
 
 
 # Errors.
