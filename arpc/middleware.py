@@ -18,15 +18,25 @@ from .context import Context
 from .errors import CallRefused, RegistrationError, RpcError
 
 if TYPE_CHECKING:
-    from arpc_middleware import Timeout
+    from arpc_middleware import (
+        ConcurrencyLimit,
+        LoadShed,
+        RateLimit,
+        Timeout,
+        Validate,
+    )
 
 __all__ = [
+    "ConcurrencyLimit",
     "Encoded",
     "Layer",
+    "LoadShed",
     "Middleware",
     "Next",
+    "RateLimit",
     "Target",
     "Timeout",
+    "Validate",
     "compose",
     "refusal",
 ]
