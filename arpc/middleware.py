@@ -20,6 +20,7 @@ from .errors import CallRefused, RegistrationError, RpcError
 if TYPE_CHECKING:
     from arpc_middleware import (
         ConcurrencyLimit,
+        Graceful,
         LoadShed,
         RateLimit,
         Timeout,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConcurrencyLimit",
     "Encoded",
+    "Graceful",
     "Layer",
     "LoadShed",
     "Middleware",

@@ -18,6 +18,8 @@ class Stats:
     frames_dropped: int = 0
     """Answers and pongs that nobody waited for, messages to nothing that want no answer, and frames of streams that
     had ended."""
+    pending: int = 0
+    """Calls of this side that wait for their answer now."""
     streams: int = 0
     """Streams that are open now, whoever opened them."""
     stream_bytes: int = 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .concurrency import ConcurrencyLimit
+    from .graceful import Graceful
     from .loadshed import LoadShed
     from .ratelimit import RateLimit
     from .timeout import Timeout
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConcurrencyLimit",
+    "Graceful",
     "LoadShed",
     "RateLimit",
     "Timeout",
@@ -22,6 +24,7 @@ __all__ = [
 
 _MODULES = {
     "ConcurrencyLimit": "concurrency",
+    "Graceful": "graceful",
     "LoadShed": "loadshed",
     "RateLimit": "ratelimit",
     "Timeout": "timeout",
