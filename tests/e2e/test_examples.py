@@ -23,7 +23,22 @@ PRINTS = {
         "unwanted: cancelled",
     ],
     "errors": ["RemoteError: Ann has not that much", "$.cents", "MethodNotFound", "CallTimeout", "ConnectionClosed"],
+    "graceful": [
+        "1 order runs\n",
+        "a second order was not sent: ",
+        "closing for the night",
+        "tea for 3\nall orders have ended by themselves: True",
+    ],
     "hello": ["2 x flat white with oat milk"],
+    "limits": [
+        "overloaded: too many at a time, /resize was refused: 2 of its method are under way and 1 wait",
+        "['small a', 'small b', 'small c']",
+        "resource_exhausted: too many messages, /quote was refused: 10 a second, and 3 at once, are the limit",
+        "D: 100",
+        "resource_exhausted: the request of /count has 7001 bytes, over its limit of 1000",
+        "overloaded: overloaded, /count was refused: the event loop is 0.",
+        "alive",
+    ],
     "notify_fanout": ["5 readers have read all of it, in order"],
     "services": ["the total is 1090 cents", "on the bill: espresso, cake, cake, water"],
     "streams": [

@@ -135,7 +135,7 @@ async def test_a_refusal_says_when_to_come_back_by_what_was_seen() -> None:
 
 @pytest.mark.parametrize("per", ["method", "peer", "server"])
 async def test_every_way_out_frees_the_slot(per: Any) -> None:
-    holding, limit = Holding(), ConcurrencyLimit(1, per=per)
+    holding, limit = Holding(), ConcurrencyLimit(1, per=per, queue=1)
 
     @holding.router.handle("/fails")
     async def fails() -> None:
@@ -155,10 +155,13 @@ async def test_every_way_out_frees_the_slot(per: Any) -> None:
             with pytest.raises(arpc.CallTimeout):
                 await peer.call("/hold", "timeout", timeout=0.02)
             await eventually(lambda: "timeout" in holding.ended)
-            calling(peer, "/hold", "lost")[0].add_done_callback(lambda task: task.exception())
-            await holding.until_begun("lost")
+            lost = calling(peer, "/hold", "lost", "lost while it waited")
+            await settled(lambda: holding.begun[-1] == "lost")
+        for error in await asyncio.gather(*lost, return_exceptions=True):
+            assert isinstance(error, arpc.ConnectionClosed)
         async with arpc.connect(server.address) as peer:
             await eventually(lambda: "lost" in holding.ended)
+            assert "lost while it waited" not in holding.begun
             assert await peer.call("/free", "x", returns=str) == "x"
             holding.release("y")
             assert await peer.call("/hold", "y", returns=str) == "y"
