@@ -18,7 +18,7 @@
     ├── CodecError                              a body could not be translated
     │   ├── EncodeError                         ... from a value into bytes
     │   └── DecodeError                         ... from bytes into the type asked for
-    ├── LimitExceeded        (ValueError)       larger, or more streams, than one of the sides accepts; nothing was sent
+    ├── LimitExceeded        (ValueError)       larger, or more streams, than one of the sides accepts
     ├── AddressError         (ValueError)       an address that names no place to listen or dial
     ├── RegistrationError    (TypeError)        a handler, router or service that cannot be served
     └── LoopError            (RuntimeError)     an object used off the event loop (or process) it belongs to
@@ -211,7 +211,8 @@ class DecodeError(CodecError):
 
 
 class LimitExceeded(ArpcError, ValueError):
-    """A body is larger, or more streams are open, than this side or the other accepts. Nothing was sent."""
+    """A body is larger, or more streams are open, than this side or the other accepts. Nothing was sent, unless the
+    message says that it is an answer which is too large for this side."""
 
 
 class AddressError(ArpcError, ValueError):

@@ -18,15 +18,27 @@ from .context import Context
 from .errors import CallRefused, RegistrationError, RpcError
 
 if TYPE_CHECKING:
-    from arpc_middleware import Timeout
+    from arpc_middleware import (
+        ConcurrencyLimit,
+        Graceful,
+        LoadShed,
+        RateLimit,
+        Timeout,
+        Validate,
+    )
 
 __all__ = [
+    "ConcurrencyLimit",
     "Encoded",
+    "Graceful",
     "Layer",
+    "LoadShed",
     "Middleware",
     "Next",
+    "RateLimit",
     "Target",
     "Timeout",
+    "Validate",
     "compose",
     "refusal",
 ]

@@ -271,6 +271,7 @@ class Peer(Caller):
         stats = self._connection.stats
         session = self._connection.session
         stats.frames_dropped = session.dropped
+        stats.pending = len(session.pending)
         if session.flows is not None:
             stats.streams = len(session.flows)
             stats.stream_bytes = session.flows.queued

@@ -14,10 +14,12 @@ class Stats:
     overloaded: int = 0
     """Requests that were answered ``overloaded``."""
     notifies_dropped: int = 0
-    """Notifies that were dropped because too many messages waited."""
+    """Notifies that were dropped because too many messages waited, or that a middleware's limit refused."""
     frames_dropped: int = 0
     """Answers and pongs that nobody waited for, messages to nothing that want no answer, and frames of streams that
     had ended."""
+    pending: int = 0
+    """Calls of this side that wait for their answer now."""
     streams: int = 0
     """Streams that are open now, whoever opened them."""
     stream_bytes: int = 0
