@@ -19,7 +19,7 @@ from .opening import Opening
 from .options import OptionKeywords
 from .peer import Peer
 from .router import Router
-from .transport import Address, parse_address, reason
+from .transport import Address, check_ssl, parse_address, reason
 from .transports import transport_for
 
 __all__ = ["Client", "Connecting", "connect"]
@@ -47,8 +47,9 @@ class Client(Peer):
             connection.abort(ConnectionClosed("it was never made"))
             if not limit.expired():  # the operating system's own
                 raise ConnectTimeout(f"cannot connect to {target}: {reason(error)}") from error
+            hint = ": does it speak TLS?" if target.scheme == "tls" else ""
             raise ConnectTimeout(
-                f"{target} did not accept within {options.connect_timeout:g} s (connect_timeout)"
+                f"{target} did not accept within {options.connect_timeout:g} s (connect_timeout){hint}"
             ) from None
         except (OSError, UnicodeError) as error:
             raise ConnectError(f"cannot connect to {target}: {reason(error)}") from error
@@ -59,7 +60,10 @@ class Client(Peer):
             raise
         if not connection.open:
             cause = connection.session.closed
-            raise ConnectError(f"cannot connect to {target}: {cause}") from cause
+            assert cause is not None
+            # asyncio and uvloop do not say why they refuse a certificate, and TLS 1.3 asks for it after the handshake.
+            hint = " (perhaps it wants a client certificate, or another one)" if target.scheme == "tls" else ""
+            raise ConnectError(f"cannot connect to {target}: {reason(cause)}{hint}") from cause
 
     async def __aenter__(self) -> Client:
         return self
@@ -102,7 +106,9 @@ def connect(
     async def open() -> Client:
         target = parse_address(address)
         kind = LayeredClient if outgoing else Client
-        client = kind(Endpoint(router, codec, options, dials=True, middleware=middleware, outgoing=outgoing), target)
+        endpoint = Endpoint(router, codec, options, dials=True, middleware=middleware, outgoing=outgoing)
+        check_ssl([target], endpoint.options)
+        client = kind(endpoint, target)
         await client._dial()
         return client
 

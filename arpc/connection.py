@@ -41,7 +41,7 @@ class Answer(NamedTuple):
 class Connection(Outlet):
     """Everything that ends with one connection. Its transport calls the methods of :class:`asyncio.Protocol`."""
 
-    __slots__ = ("_cut_off", "_ended", "_stats", "acceptor", "charged", "inbox", "stream_waiters")
+    __slots__ = ("_cut_off", "_ended", "_stats", "acceptor", "certificate", "charged", "inbox", "stream_waiters")
 
     def __init__(self, endpoint: Endpoint, peer: Peer) -> None:
         super().__init__(endpoint, peer)
@@ -52,6 +52,8 @@ class Connection(Outlet):
         """Those who wait for an item, or to send one."""
         self.charged = 0
         """Bytes counted against ``max_buffered``."""
+        self.certificate: dict[str, Any] | None = None
+        """The other side's, where TLS has verified one."""
         self._stats: Stats | None = None
         self._ended: asyncio.Future[None] | None = None
         self._cut_off: asyncio.TimerHandle | None = None
@@ -66,6 +68,9 @@ class Connection(Outlet):
             self._end(ConnectionClosed("the server was stopped"), send=False)
             made.abort()
             return
+        if made.get_extra_info("sslcontext") is not None:
+            _ = self.peer.address  # a TLS transport forgets it when the connection breaks
+            self.certificate = made.get_extra_info("peercert") or None
         made.set_write_buffer_limits(high=endpoint.options.write_buffer)
         endpoint.connections.add(self)
         if endpoint.dials:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from inspect import iscoroutinefunction
-from typing import Any, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from .hello import EVERY_CAPABILITY, MAX_CREDIT, Capability
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -55,6 +58,7 @@ class OptionKeywords(TypedDict, total=False):
     write_buffer: int
     notify_grace: float
     reuse_port: bool
+    ssl: SSLContext | None
     on_event: Callable[[Event], None] | None
 
 
@@ -65,7 +69,7 @@ class Options:
     timeout: float | None = 30.0
     """What a call waits for its answer when it does not say; None waits for ever."""
     connect_timeout: float | None = 10.0
-    """What ``connect`` may take until the other side has accepted."""
+    """What ``connect`` may take until the other side has accepted, with TLS until the handshake is done."""
     hello_timeout: float = 1.0
     """What the extensions' Hello waits for its Pong before the base protocol is used for good (PROTOCOL part 2)."""
     extensions: bool = True
@@ -105,7 +109,8 @@ class Options:
     max_threads: int = 32
     """Threads for handlers registered with ``threaded=True``."""
     stall_timeout: float = 30.0
-    """A frame that has begun must grow by 4 KiB, or end, within this time, or its connection is closed."""
+    """A frame that has begun must grow by 4 KiB, or end, within this time, or its connection is closed;
+    a server's TLS handshakes, too, must end within it."""
     send_timeout: float = 30.0
     """How long the other side may read nothing at all while the socket is full; then its connection is closed."""
     write_buffer: int = 256 * KIB
@@ -115,6 +120,9 @@ class Options:
     streams after the other side has left them."""
     reuse_port: bool = False
     """Listen with SO_REUSEPORT, so that several processes share a TCP address."""
+    ssl: SSLContext | None = None
+    """For ``tls://``: whom to trust, and this side's own certificate. ``serve`` needs one; None lets ``connect`` trust
+    whom the system trusts (:func:`ssl.create_default_context`)."""
     on_event: Callable[[Event], None] | None = None
     """Called on the event loop with each :class:`Event`; what it raises is logged."""
 
@@ -132,7 +140,7 @@ def is_time(value: object) -> bool:
     return isinstance(value, (int, float)) and 0 < value <= MAX_TIME
 
 
-_MAY_BE_NONE = frozenset({"timeout", "connect_timeout", "stream_idle_timeout", "on_event"})
+_MAY_BE_NONE = frozenset({"timeout", "connect_timeout", "stream_idle_timeout", "ssl", "on_event"})
 _MAY_BE_ZERO = frozenset({"notify_grace", "stream_window", "max_streams"})
 _U32 = frozenset({"max_body", "max_streams"})
 
@@ -145,6 +153,9 @@ def _check(name: str, value: Any) -> None:
             raise ValueError(f"on_event is called with each event, and cannot be {value!r}")
         if iscoroutinefunction(value):
             raise ValueError("on_event is called, not awaited: make it a plain def")
+    elif name == "ssl":
+        if isinstance(value, type) or not hasattr(value, "wrap_bio"):  # ssl itself does I/O: not on this floor
+            raise ValueError(f"ssl is an ssl.SSLContext, such as ssl.create_default_context() makes, not {value!r}")
     elif name == "capabilities":
         if not isinstance(value, Capability):
             raise ValueError(f"capabilities is made of arpc.Capability, such as Capability.META, not {value!r}")

@@ -246,6 +246,14 @@ class Peer(Caller):
         return not self._connection.open
 
     @property
+    def certificate(self) -> dict[str, Any] | None:
+        """The other side's certificate, verified, in the form of :meth:`ssl.SSLSocket.getpeercert`.
+
+        None without TLS, and where none was asked for, shown or verified. It stays after the end.
+        """
+        return self._connection.certificate
+
+    @property
     def state(self) -> State:
         """Room for whatever the application wants to remember about this connection."""
         if self._state is None:

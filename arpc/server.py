@@ -20,7 +20,7 @@ from .opening import Opening
 from .options import OptionKeywords
 from .peer import Peer
 from .router import Router
-from .transport import Listener, parse_address
+from .transport import Listener, check_ssl, parse_address
 from .transports import transport_for
 
 __all__ = ["Server", "Starting", "serve"]
@@ -40,8 +40,10 @@ class Server:
         return kind(self._endpoint)._connection
 
     async def _listen(self, addresses: list[str]) -> None:
+        parsed = [parse_address(address) for address in addresses]
+        check_ssl(parsed, self._endpoint.options)
         try:
-            for address in map(parse_address, addresses):
+            for address in parsed:
                 transport = transport_for(address.scheme)
                 self._listeners.append(await transport.listen(address, self._accept, self._endpoint.options))
         except BaseException:
@@ -123,9 +125,10 @@ def serve(
 ) -> Starting:
     """Serves ``router`` at one address or several: ``server = await serve(...)``, or ``async with serve(...)``.
 
-    ``addresses``: ``tcp://host:port`` (port 0 takes a free one), ``unix:///path``, ``mem://name``. ``codec``: a name or
-    an object, JSON by default. ``middleware``: stands around every handler, ``outgoing``: around every call, notify and
-    stream to the peers; the first one outermost. ``options``: see :class:`~arpc.Options`.
+    ``addresses``: ``tcp://host:port`` (port 0 takes a free one), ``tls://host:port`` (with the option ``ssl``),
+    ``unix:///path``, ``mem://name``. ``codec``: a name or an object, JSON by default. ``middleware``: stands around
+    every handler, ``outgoing``: around every call, notify and stream to the peers; the first one outermost.
+    ``options``: see :class:`~arpc.Options`.
 
     Raises AddressError, ConnectError (the address cannot be listened on), RegistrationError (the codec cannot serve a
     handler's types), ValueError or TypeError for an option.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -18,21 +19,22 @@ __all__ = [
     "Listener",
     "ProtocolFactory",
     "Transport",
+    "check_ssl",
     "close_listener",
     "describe",
-    "format_tcp",
+    "format_address",
     "parse_address",
     "reason",
     "seen_end",
 ]
 
-SCHEMES = ("tcp", "unix", "mem")
+SCHEMES = ("tcp", "tls", "unix", "mem")
 
 ProtocolFactory = Callable[[], asyncio.Protocol]
 
 
 class Address(NamedTuple):
-    """A parsed address: its scheme and what follows ``://``; for TCP its host and port, too."""
+    """A parsed address: its scheme and what follows ``://``; for TCP and TLS its host and port, too."""
 
     scheme: str
     rest: str
@@ -68,7 +70,7 @@ class Transport(Protocol):
 
 
 def parse_address(address: str) -> Address:
-    """Reads ``tcp://host:port``, ``tcp://[::1]:port``, ``unix:///path``, ``mem://name``; AddressError for all else."""
+    """Reads ``tcp://host:port``, ``tls://[::1]:port``, ``unix:///path``, ``mem://name``; AddressError for all else."""
     given = cast(object, address)
     if not isinstance(given, str):
         raise AddressError(f"an address is a string like tcp://127.0.0.1:9000, not {address!r}")
@@ -77,13 +79,13 @@ def parse_address(address: str) -> Address:
     scheme, separator, rest = address.partition("://")
     if not separator:
         raise AddressError(
-            f"{address!r} has no scheme: write tcp://{address or '127.0.0.1:9000'}, or unix:// or mem://"
+            f"{address!r} has no scheme: write tcp://{address or '127.0.0.1:9000'}, or tls://, unix:// or mem://"
         )
     if scheme not in SCHEMES:
         known = ", ".join(f"{name}://" for name in SCHEMES)
         raise AddressError(f"{address!r}: there is no transport {scheme}://; there are {known}")
-    if scheme == "tcp":
-        return _parse_tcp(address, rest)
+    if scheme in ("tcp", "tls"):
+        return _parse_host_and_port(address, scheme, rest)
     if not rest:
         example = "unix:///run/service.sock" if scheme == "unix" else "mem://name"
         raise AddressError(f"{address!r} names nothing: write it like {example}")
@@ -94,38 +96,49 @@ def parse_address(address: str) -> Address:
     return Address(scheme, rest)
 
 
-def _parse_tcp(address: str, rest: str) -> Address:
+def _parse_host_and_port(address: str, scheme: str, rest: str) -> Address:
     if rest.startswith("["):
         host, closed, after = rest[1:].partition("]")
         separator, port = after[:1], after[1:]
         if not closed or (after and separator != ":"):
-            raise AddressError(f"{address!r}: write an IPv6 address as tcp://[::1]:9000")
+            raise AddressError(f"{address!r}: write an IPv6 address as {scheme}://[::1]:9000")
     else:
         host, separator, port = rest.rpartition(":")
         if ":" in host:
-            raise AddressError(f"{address!r}: write an IPv6 address in brackets, as tcp://[::1]:9000")
+            raise AddressError(f"{address!r}: write an IPv6 address in brackets, as {scheme}://[::1]:9000")
     if not separator or not port:
         raise AddressError(
-            f"{address!r} has no port: write it like tcp://127.0.0.1:9000 (to listen on any free port: 0)"
+            f"{address!r} has no port: write it like {scheme}://127.0.0.1:9000 (to listen on any free port: 0)"
         )
     if not host:
         raise AddressError(
-            f"{address!r} has no host: write tcp://127.0.0.1:{port}, or tcp://0.0.0.0:{port} for all interfaces"
+            f"{address!r} has no host: write {scheme}://127.0.0.1:{port}, or, to listen on all interfaces,"
+            f" {scheme}://0.0.0.0:{port}"
         )
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
         raise AddressError(f"{address!r}: a port is a number from 0 to 65535, not {port!r}")
-    return Address("tcp", rest, host, int(port))
+    return Address(scheme, rest, host, int(port))
 
 
-def format_tcp(name: Any) -> str:
+def check_ssl(addresses: Iterable[Address], options: Options) -> None:
+    """Raises ValueError for a context that no address would use: what was meant to be encrypted would not be."""
+    if options.ssl is not None and not any(address.scheme == "tls" for address in addresses):
+        raise ValueError(f"ssl is for tls:// addresses, and there is none: {', '.join(map(str, addresses))}")
+
+
+def format_address(scheme: str, name: Any) -> str:
     """The address of a socket name as the socket module gives it."""
     host, port = name[:2]
-    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def reason(error: Exception) -> str:
-    """What an operating system's error says, without its number."""
-    return getattr(error, "strerror", None) or str(error)
+_PLACE = re.compile(r"^\[[^]]*\] | \(_ssl\.c:\d+\)$")
+"""Where in OpenSSL an error arose, around its text."""
+
+
+def reason(error: BaseException) -> str:
+    """What an error of the operating system or of TLS says, without its number or place."""
+    return _PLACE.sub("", getattr(error, "strerror", None) or str(error))
 
 
 class End(Enum):
@@ -172,12 +185,13 @@ def describe(transport: asyncio.BaseTransport | None) -> str:
     """The address of the other end of a connection, for people to read."""
     if transport is None:
         return "(not connected)"
+    scheme = "tls" if transport.get_extra_info("sslcontext") is not None else "tcp"
     name = transport.get_extra_info("peername")
     if isinstance(name, tuple):
-        return format_tcp(name)
+        return format_address(scheme, name)
     path = name or transport.get_extra_info("sockname")
     if isinstance(path, tuple):
-        return "tcp://(gone)"
+        return f"{scheme}://(gone)"
     if isinstance(path, bytes):
         path = path.decode("utf-8", "replace")
     return str(path) if path and "://" in path else f"unix://{path or ''}"

@@ -33,6 +33,7 @@ PRINTS = {
         "words: ['one', 'two', 'three']",
         "the printer has 2 sheets\nprinted first\nprinted second\nthe printer: no paper for third",
     ],
+    "tls": ["welcome, Ann", "perhaps it wants a client certificate", "certificate verify failed"],
     "threaded": ["a key of 32 bytes, after progress [1, 2, 3, 4]", "answered another call"],
 }
 """What each prints, among other things. The demo has tests of its own."""

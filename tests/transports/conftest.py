@@ -28,7 +28,7 @@ def short_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path(os.curdir)
 
 
-@pytest.fixture(params=["tcp4", IPV6, "unix", "mem"])
+@pytest.fixture(params=["tcp4", IPV6, "tls", "unix", "mem"])
 def scheme(request: pytest.FixtureRequest) -> str:
     if request.param == IPV6 and not has_ipv6():
         pytest.skip("there is no IPv6 loopback here")
@@ -45,6 +45,11 @@ def anywhere(scheme: str, short_path: Path) -> Callable[[], str]:
         made += 1
         if scheme == "unix":
             return f"unix://{short_path / f'{made}.sock'}"
-        return {"tcp4": "tcp://127.0.0.1:0", IPV6: "tcp://[::1]:0", "mem": f"mem://name-{made}"}[scheme]
+        return {
+            "tcp4": "tcp://127.0.0.1:0",
+            IPV6: "tcp://[::1]:0",
+            "tls": "tls://127.0.0.1:0",
+            "mem": f"mem://name-{made}",
+        }[scheme]
 
     return address

@@ -15,7 +15,10 @@ MISTAKES: dict[str, tuple[object, str]] = {
     "no scheme": ("127.0.0.1:9000", "has no scheme: write tcp://127.0.0.1:9000"),
     "empty": ("", "has no scheme: write tcp://127.0.0.1:9000"),
     "another slash": ("tcp:/127.0.0.1:9000", "has no scheme"),
-    "unknown scheme": ("udp://127.0.0.1:9000", "there is no transport udp://; there are tcp://, unix://, mem://"),
+    "unknown scheme": (
+        "udp://127.0.0.1:9000",
+        "there is no transport udp://; there are tcp://, tls://, unix://, mem://",
+    ),
     "upper case": ("TCP://127.0.0.1:9000", "there is no transport TCP://"),
     "no port": ("tcp://127.0.0.1", "has no port"),
     "empty port": ("tcp://127.0.0.1:", "has no port"),
@@ -33,6 +36,10 @@ MISTAKES: dict[str, tuple[object, str]] = {
     "IPv6 without end": ("tcp://[::1:9000", "write an IPv6 address as tcp://[::1]:9000"),
     "IPv6 with something behind": ("tcp://[::1]x:9000", "write an IPv6 address as tcp://[::1]:9000"),
     "IPv6 empty": ("tcp://[]:9000", "has no host"),
+    "TLS without port": ("tls://127.0.0.1", "has no port: write it like tls://127.0.0.1:9000"),
+    "TLS without host": ("tls://:9000", "has no host: write tls://127.0.0.1:9000"),
+    "TLS to IPv6 without brackets": ("tls://::1:9000", "write an IPv6 address in brackets, as tls://[::1]:9000"),
+    "TLS to IPv6 without end": ("tls://[::1:9000", "write an IPv6 address as tls://[::1]:9000"),
     "unix without a path": ("unix://", "names nothing: write it like unix:///run/service.sock"),
     "unix path too long": ("unix:///" + "x" * 107, "at most 107 bytes, this one 108"),
     "unix path too long in bytes": ("unix:///" + "ä" * 60, "at most 107 bytes, this one 121"),
@@ -97,5 +104,6 @@ def test_what_is_read_from_an_address() -> None:
     assert parse_address("tcp://example.org:80")[2:] == ("example.org", 80)
     assert parse_address("tcp://[::1]:65535")[2:] == ("::1", 65535)
     assert parse_address("tcp://[fe80::1%eth0]:1")[2:] == ("fe80::1%eth0", 1)
+    assert parse_address("tls://[::1]:443") == ("tls", "[::1]:443", "::1", 443)
     assert parse_address("unix:///" + "x" * 106).rest == "/" + "x" * 106
     assert str(parse_address("unix://relative/päth")) == "unix://relative/päth"

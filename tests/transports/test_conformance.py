@@ -6,16 +6,30 @@ import asyncio
 import gc
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 import arpc
 from tests.tools import eventually
+from tests.transports.certificates import CLIENT, SERVER
 
 pytestmark = pytest.mark.timeout(20)
 
 Anywhere = Callable[[], str]
 MIB = 1024 * 1024
+
+
+def serve(addresses: str | list[str], router: arpc.Router, **options: Any) -> arpc.Starting:
+    if "tls://" in str(addresses):
+        options["ssl"] = SERVER
+    return arpc.serve(addresses, router, **options)
+
+
+def connect(address: str, router: arpc.Router | None = None, **options: Any) -> arpc.Connecting:
+    if address.startswith("tls://"):
+        options["ssl"] = CLIENT
+    return arpc.connect(address, router, **options)
 
 
 def echoing(seen: list[bytes] | None = None) -> arpc.Router:
@@ -58,8 +72,8 @@ async def arrived(count: int, messages: list[bytes]) -> None:
 
 async def test_both_sides_call_notify_and_ping(anywhere: Anywhere) -> None:
     heard: dict[str, list[bytes]] = {"server": [], "client": []}
-    server = await arpc.serve(anywhere(), echoing(heard["server"]))
-    async with server, arpc.connect(server.address, echoing(heard["client"])) as client:
+    server = await serve(anywhere(), echoing(heard["server"]))
+    async with server, connect(server.address, echoing(heard["client"])) as client:
         peer = await accepted(server)
         for one, other in ((client, "server"), (peer, "client")):
             assert await one.call("/echo", b"body", returns=bytes) == b"body"
@@ -73,16 +87,16 @@ async def test_both_sides_call_notify_and_ping(anywhere: Anywhere) -> None:
 @pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, MIB, 16 * MIB])
 async def test_bodies_of_any_size(anywhere: Anywhere, size: int) -> None:
     body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
-    server = await arpc.serve(anywhere(), echoing())
-    async with server, arpc.connect(server.address, echoing()) as client:
+    server = await serve(anywhere(), echoing())
+    async with server, connect(server.address, echoing()) as client:
         peer = await accepted(server)
         assert await client.call("/echo", body, returns=bytes) == body
         assert await peer.call("/echo", body, returns=bytes) == body
 
 
 async def test_many_calls_at_once(anywhere: Anywhere) -> None:
-    server = await arpc.serve(anywhere(), echoing())
-    async with server, arpc.connect(server.address) as client:
+    server = await serve(anywhere(), echoing())
+    async with server, connect(server.address) as client:
         bodies = [b"%d" % number * (number % 50) for number in range(2000)]
         assert await asyncio.gather(*(client.call("/echo", body, returns=bytes) for body in bodies)) == bodies
 
@@ -90,8 +104,8 @@ async def test_many_calls_at_once(anywhere: Anywhere) -> None:
 @pytest.mark.parametrize("who", ["client", "server"])
 @pytest.mark.parametrize("how", ["close", "abort"])
 async def test_an_end_is_seen_by_the_other_side(anywhere: Anywhere, who: str, how: str) -> None:
-    server = await arpc.serve(anywhere(), echoing())
-    async with server, arpc.connect(server.address, echoing()) as client:
+    server = await serve(anywhere(), echoing())
+    async with server, connect(server.address, echoing()) as client:
         peer = await accepted(server)
         here, there = (client, peer) if who == "client" else (peer, client)
         calls = [asyncio.create_task(one.call("/hang", timeout=None)) for one in (here, there)]
@@ -124,10 +138,10 @@ async def test_an_end_is_seen_by_the_other_side(anywhere: Anywhere, who: str, ho
 
 
 async def test_closing_from_both_sides_at_once(anywhere: Anywhere) -> None:
-    server = await arpc.serve(anywhere(), echoing())
+    server = await serve(anywhere(), echoing())
     async with server:
         for _ in range(20):
-            client = await arpc.connect(server.address)
+            client = await connect(server.address)
             peer = await accepted(server)
             await asyncio.wait_for(asyncio.gather(client.close(), peer.close(), client.close()), 2)
             assert not server.peers
@@ -135,41 +149,41 @@ async def test_closing_from_both_sides_at_once(anywhere: Anywhere) -> None:
 
 async def test_what_was_notified_before_the_end_arrives(anywhere: Anywhere) -> None:
     seen: list[bytes] = []
-    server = await arpc.serve(anywhere(), echoing(seen))
+    server = await serve(anywhere(), echoing(seen))
     async with server:
-        async with arpc.connect(server.address) as client:
+        async with connect(server.address) as client:
             for number in range(100):
                 await client.notify("/note", b"%d" % number)
         await arrived(100, seen)
 
 
 async def test_the_address_that_a_server_got_can_be_dialled(anywhere: Anywhere) -> None:
-    server = await arpc.serve(anywhere(), echoing())
+    server = await serve(anywhere(), echoing())
     async with server:
         assert not server.address.endswith(":0")
-        async with arpc.connect(server.address) as client:
+        async with connect(server.address) as client:
             assert await client.call("/echo", b"x", returns=bytes) == b"x"
             assert client.address == server.address
             assert (await accepted(server)).address.startswith(server.address.partition("://")[0])
 
 
 async def test_two_addresses_at_once(anywhere: Anywhere) -> None:
-    async with arpc.serve([anywhere(), anywhere()], echoing()) as server:
+    async with serve([anywhere(), anywhere()], echoing()) as server:
         first, second = server.addresses
         assert first == server.address
         assert first != second
-        async with arpc.connect(first) as one, arpc.connect(second) as other:
+        async with connect(first) as one, connect(second) as other:
             assert await one.call("/echo", b"1", returns=bytes) == b"1"
             assert await other.call("/echo", b"2", returns=bytes) == b"2"
             assert len(server.peers) == 2
     for address in (first, second):
         with pytest.raises(arpc.ConnectError):
-            await arpc.connect(address)
+            await connect(address)
 
 
 async def test_stopping_closes_peers_and_frees_the_address(anywhere: Anywhere) -> None:
-    server = await arpc.serve(anywhere(), echoing())
-    async with arpc.connect(server.address, echoing()) as client:
+    server = await serve(anywhere(), echoing())
+    async with connect(server.address, echoing()) as client:
         peer = await accepted(server)
         calls = [asyncio.create_task(one.call("/hang", timeout=None)) for one in (client, peer)]
         await busy(client, server)
@@ -180,38 +194,38 @@ async def test_stopping_closes_peers_and_frees_the_address(anywhere: Anywhere) -
             with pytest.raises(arpc.ConnectionClosed):
                 await call
     with pytest.raises(arpc.ConnectError, match="cannot connect to"):
-        await arpc.connect(server.address)
-    async with arpc.serve(server.address, echoing()) as again:
+        await connect(server.address)
+    async with serve(server.address, echoing()) as again:
         assert again.address == server.address
-        async with arpc.connect(again.address) as client:
+        async with connect(again.address) as client:
             assert await client.call("/echo", b"x", returns=bytes) == b"x"
     await server.stop()  # once more is fine
 
 
 async def test_an_address_in_use_is_refused(anywhere: Anywhere) -> None:
-    async with arpc.serve(anywhere(), echoing()) as server:
+    async with serve(anywhere(), echoing()) as server:
         with pytest.raises(arpc.ConnectError, match="cannot listen on") as caught:
-            await arpc.serve(server.address, echoing())
+            await serve(server.address, echoing())
         assert str(caught.value).count("cannot listen on") == 1
-        async with arpc.connect(server.address) as client:
+        async with connect(server.address) as client:
             assert await client.call("/echo", b"x", returns=bytes) == b"x"
 
 
 async def test_nothing_is_left_listening_when_one_of_two_addresses_is_in_use(anywhere: Anywhere) -> None:
-    async with arpc.serve(anywhere(), echoing()) as server:
-        free = await arpc.serve(anywhere(), echoing())
+    async with serve(anywhere(), echoing()) as server:
+        free = await serve(anywhere(), echoing())
         await free.stop()
         with pytest.raises(arpc.ConnectError):
-            await arpc.serve([free.address, server.address], echoing())
+            await serve([free.address, server.address], echoing())
         with pytest.raises(arpc.ConnectError):
-            await arpc.connect(free.address)
+            await connect(free.address)
 
 
 async def test_nobody_listens(anywhere: Anywhere) -> None:
-    server = await arpc.serve(anywhere(), echoing())
+    server = await serve(anywhere(), echoing())
     await server.stop()
     with pytest.raises(arpc.ConnectError, match="cannot connect to") as caught:
-        await arpc.connect(server.address)
+        await connect(server.address)
     assert server.address in str(caught.value)
     assert isinstance(caught.value, ConnectionError)
     assert not isinstance(caught.value, TimeoutError)
@@ -220,8 +234,8 @@ async def test_nobody_listens(anywhere: Anywhere) -> None:
 async def test_writing_pauses_and_resumes(anywhere: Anywhere) -> None:
     """Seen from outside: a notify waits while the other side does not read, and goes on when it does."""
     seen: list[bytes] = []
-    server = await arpc.serve(anywhere(), echoing(seen))
-    async with server, arpc.connect(server.address) as client:
+    server = await serve(anywhere(), echoing(seen))
+    async with server, connect(server.address) as client:
         transport = (await accepted(server))._connection.transport
         assert transport is not None
         transport.pause_reading()
@@ -242,8 +256,8 @@ async def test_writing_pauses_and_resumes(anywhere: Anywhere) -> None:
 
 
 async def test_closing_while_the_other_side_does_not_read(anywhere: Anywhere) -> None:
-    server = await arpc.serve(anywhere(), echoing(), send_timeout=0.1)
-    async with server, arpc.connect(server.address, echoing(), send_timeout=0.1) as client:
+    server = await serve(anywhere(), echoing(), send_timeout=0.1)
+    async with server, connect(server.address, echoing(), send_timeout=0.1) as client:
         peer = await accepted(server)
         transport = peer._connection.transport
         assert transport is not None
@@ -258,7 +272,7 @@ async def test_closing_while_the_other_side_does_not_read(anywhere: Anywhere) ->
 
 
 async def test_giving_up_a_connect_at_any_moment_leaves_nothing(anywhere: Anywhere) -> None:
-    async with arpc.serve(anywhere(), echoing()) as server:
+    async with serve(anywhere(), echoing()) as server:
         for turns in range(25):
             connecting = asyncio.ensure_future(_connected(server.address))
             for _ in range(turns):
@@ -275,14 +289,14 @@ async def test_giving_up_a_connect_at_any_moment_leaves_nothing(anywhere: Anywhe
 
 
 async def _connected(address: str) -> arpc.Client:
-    return await arpc.connect(address)
+    return await connect(address)
 
 
 async def test_closed_peers_are_not_kept(anywhere: Anywhere) -> None:
-    async with arpc.serve(anywhere(), echoing()) as server:
+    async with serve(anywhere(), echoing()) as server:
         ended: list[weakref.ref[arpc.Peer]] = []
         for _ in range(10):
-            client = await arpc.connect(server.address, echoing(), hello_timeout=0.1)
+            client = await connect(server.address, echoing(), hello_timeout=0.1)
             peer = await accepted(server)
             waiting = asyncio.gather(client.call("/hang"), peer.call("/hang"), return_exceptions=True)
             await busy(client, server)
@@ -301,7 +315,7 @@ async def test_closed_peers_are_not_kept(anywhere: Anywhere) -> None:
 
 async def test_connecting_while_the_server_stops(anywhere: Anywhere) -> None:
     for turns in range(8):
-        server = await arpc.serve(anywhere(), echoing())
+        server = await serve(anywhere(), echoing())
         dialling = [asyncio.ensure_future(_connected(server.address)) for _ in range(10)]
         for _ in range(turns):
             await asyncio.sleep(0)

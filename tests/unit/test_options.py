@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import ssl
 from dataclasses import FrozenInstanceError, fields
 from typing import Any, get_type_hints
 
@@ -22,7 +23,7 @@ SECONDS = [
     "notify_grace",
 ]
 FLAGS = ["extensions", "metadata_appender", "reuse_port"]
-CHOICES = ["capabilities", "overflow", "on_event"]
+CHOICES = ["capabilities", "overflow", "ssl", "on_event"]
 COUNTS = [name for name in NAMES if name not in [*SECONDS, *FLAGS, *CHOICES]]
 
 
@@ -32,7 +33,8 @@ def make(**options: Any) -> Options:
 
 def test_keywords_and_fields_are_the_same() -> None:
     assert list(OptionKeywords.__annotations__) == NAMES
-    assert get_type_hints(OptionKeywords) == get_type_hints(Options)
+    unseen = {"SSLContext": ssl.SSLContext}  # options.py imports it for checkers only
+    assert get_type_hints(OptionKeywords, localns=unseen) == get_type_hints(Options, localns=unseen)
 
 
 def test_every_setting_is_documented() -> None:
@@ -90,7 +92,7 @@ def test_seconds_may_have_fractions(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_none_and_zero_only_where_they_mean_something(name: str) -> None:
-    if name in ("timeout", "connect_timeout", "stream_idle_timeout", "on_event"):
+    if name in ("timeout", "connect_timeout", "stream_idle_timeout", "ssl", "on_event"):
         assert getattr(make(**{name: None}), name) is None
     else:
         with pytest.raises(ValueError, match=f"^{name} is "):
@@ -155,6 +157,14 @@ def test_on_event_is_called() -> None:
 
     with pytest.raises(ValueError, match="on_event is called, not awaited: make it a plain def"):
         make(on_event=later)
+
+
+@pytest.mark.parametrize("value", [True, "server.pem", ssl.SSLContext])
+def test_ssl_is_a_context(value: object) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    assert make(ssl=context).ssl is context
+    with pytest.raises(ValueError, match=r"ssl is an ssl\.SSLContext, such as ssl\.create_default_context\(\) makes"):
+        make(ssl=value)
 
 
 def test_an_unknown_option_is_named() -> None:
