@@ -18,16 +18,44 @@ from .context import Context
 from .errors import CallRefused, RegistrationError, RpcError
 
 if TYPE_CHECKING:
-    from arpc_middleware import Timeout
+    from arpc_middleware import (
+        Auth,
+        BearerToken,
+        Certificates,
+        Credential,
+        Credentials,
+        Password,
+        Passwords,
+        Require,
+        Scheme,
+        SignedTokens,
+        Timeout,
+        Tokens,
+        authenticate,
+        hash_password,
+    )
 
 __all__ = [
+    "Auth",
+    "BearerToken",
+    "Certificates",
+    "Credential",
+    "Credentials",
     "Encoded",
     "Layer",
     "Middleware",
     "Next",
+    "Password",
+    "Passwords",
+    "Require",
+    "Scheme",
+    "SignedTokens",
     "Target",
     "Timeout",
+    "Tokens",
+    "authenticate",
     "compose",
+    "hash_password",
     "refusal",
 ]
 
