@@ -177,5 +177,4 @@ async def _show(peer: Peer, method: str, credential: Credential, timeout: float 
 
 
 def _seen(task: asyncio.Task[None]) -> None:
-    if not task.cancelled():
-        task.exception()  # or asyncio logs it, where nobody waits any more
+    _ = task.cancelled() or task.exception()  # or asyncio logs it, where nobody waits any more

@@ -43,14 +43,11 @@ def parse_body(body: bytes) -> Credential:
     """The body of a call that authenticates: JSON, or the text of an HTTP header. ValueError, which tells no secret."""
     if len(body) > MAX_SIZE:
         raise ValueError(f"a credential has at most {MAX_SIZE} bytes, not {len(body)}")
-    if not body.startswith(b"{"):
-        try:
-            return parse_authorization(body.decode())
-        except UnicodeDecodeError:
-            raise ValueError(FORMS) from None
     try:
-        return _complete(_read.decode(body))
-    except (msgspec.DecodeError, RecursionError) as error:
+        if body.startswith(b"{"):
+            return _complete(_read.decode(body))
+        return parse_authorization(body.decode())
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{FORMS}: {error}") from None
 
 

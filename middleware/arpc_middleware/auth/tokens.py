@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from arpc.identity import Identity
 
@@ -37,8 +37,8 @@ class Tokens:
     def __init__(self, tokens: Mapping[str, Identity | str] | Find) -> None:
         self._find: Find
         if isinstance(tokens, Mapping):
-            owners: Mapping[str, Identity | str] = tokens
-            self._find = {_digest(token): owner for token, owner in owners.items() if _checked(token, owner)}.get
+            given = cast(Any, tokens)
+            self._find = {_digest(token): owner for token, owner in given.items() if _checked(token, owner)}.get
         elif callable(tokens):
             self._find = tokens
         else:
