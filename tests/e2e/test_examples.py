@@ -13,6 +13,19 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 30
 
 PRINTS = {
+    "auth": [
+        "unauthenticated: authenticate first: call /auth with a bearer token or a password",
+        "unauthenticated: the credentials are not accepted",
+        "scones for ann",
+        "permission_denied: /close needs the role 'owner'",
+        "bob is baker, owner: closed until tomorrow",
+    ],
+    "auth_jwt": [
+        "ann bakes, with a token for bakery",
+        "the connection outlived its first token: True",
+        "the token expired 95 s ago (leeway 0 s): check the clocks, or get a new token",
+        "the credentials are not accepted",
+    ],
     "callbacks": ["the server asked for 0"],
     "codecs_msgpack": ["small cat"],
     "deadlines": [

@@ -102,6 +102,31 @@ async def test_a_peer_without_the_method_says_so() -> None:
             await client.call("/whoami")
 
 
+async def test_a_connection_that_ends_meanwhile_has_not_sent_the_message() -> None:
+    scheme = Counted(None)
+    scheme.go.clear()
+    async with linked(Auth(scheme), outgoing=[BearerToken(TOKEN)]) as link:
+        call = asyncio.create_task(link.client.call("/whoami"))
+        await eventually(scheme.asked.copy)
+        await link.peer.close()
+        with pytest.raises(arpc.ConnectionClosed) as caught:
+            await call
+        assert not caught.value.sent
+
+
+async def test_an_answer_of_another_kind_is_an_error() -> None:
+    router = arpc.Router()
+
+    @router.handle("/auth")
+    async def answer(body: bytes) -> str:
+        return "welcome"
+
+    serving = arpc.serve("mem://0", router)
+    async with serving as server, arpc.connect(server.address, outgoing=[BearerToken(TOKEN)]) as client:
+        with pytest.raises(arpc.DecodeError, match=r"^the answer of /auth: expected Accepted as json"):
+            await client.call("/whoami")
+
+
 async def test_a_call_that_finds_its_identity_expired_is_repeated_once() -> None:
     clock = Clock()
     scheme = Counted(arpc.Identity("ann", expires=clock.now + 60))

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from arpc.codes import Code
 from arpc.context import Context
-from arpc.errors import CallTimeout, RemoteError
+from arpc.errors import CallTimeout, ConnectionClosed, RemoteError
 from arpc.identity import Identity
 from arpc.middleware import Layer, Next, Target
 
@@ -115,7 +115,10 @@ class Credentials(Layer):
         done, _ = await asyncio.wait({task}, timeout=ctx.remaining())
         if not done:
             raise CallTimeout(f"{ctx.method} was not sent: {self.method} has not answered in time")
-        task.result()
+        try:
+            task.result()
+        except ConnectionClosed as error:  # whatever became of the credential: this message was not sent
+            raise ConnectionClosed(str(error)) from error
 
     async def _authenticate(self, peer: Peer) -> None:
         try:

@@ -98,8 +98,7 @@ class SignedTokens:
         """The claims of a token that is genuine and meant for us, whatever its times; None for any other."""
         jwt = self._jwt
         try:
-            kid = jwt.get_unverified_header(token).get("kid")
-            key = self._keys.get(None) or (next(iter(self._keys.values())) if self._alone(kid) else self._keys.get(kid))
+            key = self._key_of(jwt.get_unverified_header(token).get("kid"))
             if key is None:
                 return None
             claims: dict[str, Any] = jwt.decode(
@@ -114,8 +113,13 @@ class SignedTokens:
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
             return None
 
-    def _alone(self, kid: object) -> bool:
-        return kid is None and len(self._keys) == 1
+    def _key_of(self, kid: str | None) -> Key | None:
+        """The key that a token names; a token that names none can only mean the only one."""
+        if None in self._keys:
+            return self._keys[None]
+        if kid is None and len(self._keys) == 1:
+            return next(iter(self._keys.values()))
+        return self._keys.get(kid)
 
     def _check_times(self, claims: Mapping[str, Any]) -> float:
         """When the token ends, its leeway included, in seconds of UNIX time."""
