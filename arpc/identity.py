@@ -24,3 +24,9 @@ class Identity:
     roles: frozenset[str] = frozenset()
     scheme: str = ""
     claims: Mapping[str, Any] = field(default_factory=lambda: _NOTHING, compare=False)
+    expires: float | None = None
+    """When it ends, in seconds of UNIX time; None for never before the connection does."""
+
+    def has_ended(self, now: float) -> bool:
+        """Whether it has expired at ``now``, in seconds of UNIX time."""
+        return self.expires is not None and self.expires <= now

@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Sized
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, cast
 
 from .codes import Code
@@ -19,27 +20,71 @@ from .errors import CallRefused, RegistrationError, RpcError
 
 if TYPE_CHECKING:
     from arpc_middleware import (
+        Auth,
+        BearerToken,
+        Cache,
+        Certificates,
+        CircuitBreaker,
         ConcurrencyLimit,
+        Credential,
+        Credentials,
         Graceful,
+        Hedge,
         LoadShed,
+        Logger,
+        Metrics,
+        Password,
+        Passwords,
         RateLimit,
+        Recover,
+        Require,
+        Retry,
+        RetryBudget,
+        Scheme,
+        SignedTokens,
         Timeout,
+        Tokens,
+        Tracing,
         Validate,
+        authenticate,
+        hash_password,
     )
 
 __all__ = [
+    "Auth",
+    "BearerToken",
+    "Cache",
+    "Certificates",
+    "CircuitBreaker",
     "ConcurrencyLimit",
+    "Credential",
+    "Credentials",
     "Encoded",
     "Graceful",
+    "Hedge",
     "Layer",
     "LoadShed",
+    "Logger",
+    "Metrics",
     "Middleware",
     "Next",
+    "Password",
+    "Passwords",
     "RateLimit",
+    "Recover",
+    "Require",
+    "Retry",
+    "RetryBudget",
+    "Scheme",
+    "SignedTokens",
     "Target",
     "Timeout",
+    "Tokens",
+    "Tracing",
     "Validate",
+    "authenticate",
     "compose",
+    "hash_password",
     "refusal",
 ]
 
@@ -165,7 +210,7 @@ def refusal(
     ``retry_after`` in seconds, are for the caller.
     """
     if retry_after is not None:
-        details["retry_after"] = round(retry_after, 3)
+        details["retry_after"] = ceil(retry_after * 1000) / 1000  # never too early
     kind = CallRefused if ctx.outgoing else RpcError
     return kind(message, code, details or None)
 

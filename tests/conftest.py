@@ -1,7 +1,7 @@
 """Which event loop a test runs on, and that it leaves nothing running there.
 
-Tests of peers and transports run twice, on uvloop and on plain asyncio (their ids name the loop); all other async tests
-run once, on uvloop where it is installed.
+Tests of peers, transports and middleware run twice, on uvloop and on plain asyncio (their ids name the loop); all other
+async tests run once, on uvloop where it is installed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ except ImportError:  # not on Windows, not on PyPy: tests run on asyncio alone
     uvloop = None  # type: ignore[assignment]
 
 HERE = Path(__file__).parent
-BOTH_LOOPS = (HERE / "peer", HERE / "transports")
+BOTH_LOOPS = (HERE / "middleware", HERE / "peer", HERE / "transports")
 LoopFactories = Mapping[str, Callable[[], asyncio.AbstractEventLoop]]
 
 

@@ -1,4 +1,4 @@
-"""The middlewares of arpc; users import them from ``arpc.middleware``. Each is loaded when it is first used."""
+"""The middlewares of arpc. Each is loaded when it is first used; users import them from :mod:`arpc.middleware`."""
 
 from __future__ import annotations
 
@@ -6,29 +6,91 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .auth.calling import BearerToken, Credentials, Password, authenticate
+    from .auth.certificates import Certificates
+    from .auth.credential import Credential
+    from .auth.layer import Auth
+    from .auth.passwords import Passwords, hash_password
+    from .auth.roles import Require
+    from .auth.scheme import Scheme
+    from .auth.signed import SignedTokens
+    from .auth.tokens import Tokens
+    from .breaker import CircuitBreaker
+    from .budget import RetryBudget
+    from .cache import Cache
     from .concurrency import ConcurrencyLimit
     from .graceful import Graceful
+    from .hedge import Hedge
     from .loadshed import LoadShed
+    from .logger import Logger
+    from .metrics import Metrics
     from .ratelimit import RateLimit
+    from .recover import Recover
+    from .retry import Retry
     from .timeout import Timeout
+    from .tracing import Tracing
     from .validate import Validate
 
 __all__ = [
+    "Auth",
+    "BearerToken",
+    "Cache",
+    "Certificates",
+    "CircuitBreaker",
     "ConcurrencyLimit",
+    "Credential",
+    "Credentials",
     "Graceful",
+    "Hedge",
     "LoadShed",
+    "Logger",
+    "Metrics",
+    "Password",
+    "Passwords",
     "RateLimit",
+    "Recover",
+    "Require",
+    "Retry",
+    "RetryBudget",
+    "Scheme",
+    "SignedTokens",
     "Timeout",
+    "Tokens",
+    "Tracing",
     "Validate",
+    "authenticate",
+    "hash_password",
 ]
 
 _MODULES = {
+    "Auth": "auth.layer",
+    "BearerToken": "auth.calling",
+    "Cache": "cache",
+    "Certificates": "auth.certificates",
+    "CircuitBreaker": "breaker",
     "ConcurrencyLimit": "concurrency",
+    "Credential": "auth.credential",
+    "Credentials": "auth.calling",
     "Graceful": "graceful",
+    "Hedge": "hedge",
     "LoadShed": "loadshed",
+    "Logger": "logger",
+    "Metrics": "metrics",
+    "Password": "auth.calling",
+    "Passwords": "auth.passwords",
     "RateLimit": "ratelimit",
+    "Recover": "recover",
+    "Require": "auth.roles",
+    "Retry": "retry",
+    "RetryBudget": "budget",
+    "Scheme": "auth.scheme",
+    "SignedTokens": "auth.signed",
     "Timeout": "timeout",
+    "Tokens": "auth.tokens",
+    "Tracing": "tracing",
     "Validate": "validate",
+    "authenticate": "auth.calling",
+    "hash_password": "auth.passwords",
 }
 
 

@@ -14,6 +14,19 @@ SECONDS = 30
 
 PRINTS = {
     "broadcast": ["sent to 5 screens, missed by 0", "sent to 4 screens, missed by 1:\n  ConnectionClosed"],
+    "auth": [
+        "unauthenticated: authenticate first: call /auth with a bearer token or a password",
+        "unauthenticated: the credentials are not accepted",
+        "scones for ann",
+        "permission_denied: /close needs the role 'owner'",
+        "bob is baker, owner: closed until tomorrow",
+    ],
+    "auth_jwt": [
+        "ann bakes, with a token for bakery",
+        "the connection outlived its first token: True",
+        "the token expired 95 s ago (leeway 0 s): check the clocks, or get a new token",
+        "the credentials are not accepted",
+    ],
     "callbacks": ["the server asked for 0"],
     "codecs_cbor": ["celsius=21.5, counter=1180591620717411303425", "21.5 degrees at 12:41 UTC", "has 72 bytes"],
     "codecs_msgpack": ["small cat"],

@@ -59,8 +59,8 @@ func init() { // not in the declaration: the service calls scenarios, and some o
 	}
 }
 
-// held and reconnect end the connection, so that "all" leaves them out.
-var endings = map[string]func(*arpc.Client) (any, error){"held": held, "reconnect": reconnect}
+// held and reconnect end the connection, authenticate needs a server that asks for it: "all" leaves them out.
+var endings = map[string]func(*arpc.Client) (any, error){"held": held, "reconnect": reconnect, "authenticate": authenticate}
 
 func scenarioNames() []string {
 	var names []string
