@@ -18,13 +18,25 @@ from .context import Context
 from .errors import CallRefused, RegistrationError, RpcError
 
 if TYPE_CHECKING:
-    from arpc_middleware import Timeout
+    from arpc_middleware import (
+        Cache,
+        CircuitBreaker,
+        Hedge,
+        Retry,
+        RetryBudget,
+        Timeout,
+    )
 
 __all__ = [
+    "Cache",
+    "CircuitBreaker",
     "Encoded",
+    "Hedge",
     "Layer",
     "Middleware",
     "Next",
+    "Retry",
+    "RetryBudget",
     "Target",
     "Timeout",
     "compose",
@@ -63,7 +75,8 @@ class Census(Protocol):
         ...
 
 
-class Nobody(NamedTuple):
+@dataclass(frozen=True)
+class Nobody:
     """The census of a chain that belongs to no endpoint."""
 
     connections: Sized = ()
