@@ -13,6 +13,11 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 30
 
 PRINTS = {
+    "cache": [
+        "100 answers, 1 text, made 1 time",
+        "Ann has 4 orders\nno orders of Bob\nno orders of Bob",
+        "100 were answered by what was there or being made, 3 by a run",
+    ],
     "callbacks": ["the server asked for 0"],
     "codecs_msgpack": ["small cat"],
     "deadlines": [
@@ -23,8 +28,16 @@ PRINTS = {
         "unwanted: cancelled",
     ],
     "errors": ["RemoteError: Ann has not that much", "$.cents", "MethodNotFound", "CallTimeout", "ConnectionClosed"],
+    "hedge": ["12 answers, ", " of them cancelled", "within a second: True"],
     "hello": ["2 x flat white with oat milk"],
     "notify_fanout": ["5 readers have read all of it, in order"],
+    "retry": [
+        "/stock: the shelf is being counted; once more",
+        "attempt 3 found 7\nin stock: 7",
+        "the service says: internal error",
+        "the circuit of /price is open\nthe service says: internal error\nnot called: unavailable for about 30 s",
+        "/price was asked 3 times",
+    ],
     "services": ["the total is 1090 cents", "on the bill: espresso, cake, cake, water"],
     "streams": [
         "read 1; no more than the window was made meanwhile: True",
