@@ -62,11 +62,9 @@ Outcome = Answer | Failure
 
 def failure_of(error: BaseException) -> Failure | None:
     """What can be kept of an error: of one that was answered, not of one that only this caller has met."""
-    if isinstance(error, MethodNotFound):
-        return Failure(MethodNotFound, error.message, error.code, error.details)
-    if isinstance(error, (RemoteError, RpcError)):
-        kind = RemoteError if isinstance(error, RemoteError) else RpcError
-        return Failure(kind, error.message, error.code, deepcopy(error.details))
+    for kind in (MethodNotFound, RemoteError, RpcError):
+        if isinstance(error, kind):
+            return Failure(kind, error.message, error.code, deepcopy(error.details))
     return None
 
 

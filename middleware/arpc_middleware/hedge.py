@@ -99,6 +99,9 @@ def _error_of(task: asyncio.Task[Any]) -> BaseException:
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancels those that run still, and returns when none does. Nobody asks any more what became of them."""
+    running = [task for task in tasks if task.cancel()]
     for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+        if task.done() and not task.cancelled():
+            task.exception()  # or its loss would be reported
+    if running:
+        await asyncio.gather(*running, return_exceptions=True)

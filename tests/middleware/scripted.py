@@ -8,8 +8,6 @@ from typing import Any
 import arpc
 from arpc.middleware import Layer, Next, Target
 
-Failing = BaseException | None
-
 
 class Script(Layer):
     """Each message gets the next of these errors; None, or no more of them, lets it through.

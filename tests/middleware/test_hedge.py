@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -242,6 +243,29 @@ async def test_each_attempt_ends_for_those_inside(service: Service) -> None:
     assert ends == [(None, 1), (asyncio.CancelledError, 0)]
     assert len(states) == 1
     assert [seen["trace"] for seen in script.seen] == ["x", "x"]
+
+
+async def test_an_error_that_comes_with_the_answer_is_not_reported(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both attempts end in the same turn of the loop: the good one wins, and of the other nothing is said."""
+    both = asyncio.Event()
+    attempts = 0
+
+    async def together(ctx: arpc.Context, call_next: Next) -> Any:
+        nonlocal attempts
+        attempts += 1
+        number = attempts
+        if number == 2:
+            both.set()
+        await both.wait()
+        if number == 2:
+            raise arpc.RemoteError("late", "unavailable")
+        return b"1"
+
+    assert await ask(service, hedge(), together, returns=int) == 1
+    gc.collect()
+    assert not caplog.records
 
 
 async def test_an_answer_that_is_none(service: Service) -> None:

@@ -81,6 +81,16 @@ async def test_what_was_not_executed_is_sent_again(service: Service, scheme: str
         assert await peer.call("/put", returns=int) == 4
 
 
+async def test_a_peer_without_metadata_is_sent_none(service: Service) -> None:
+    script = Script([arpc.ConnectionClosed("gone")])
+    serving = arpc.serve("mem://0", service.router, extensions=False)
+    outgoing = [Retry(**SOON), script]
+    async with serving as server, arpc.connect(server.address, outgoing=outgoing, extensions=False) as peer:
+        assert await peer.call("/put", returns=int) == 1
+    assert script.seen == [{}, {"retry_attempt": 2}]
+    assert service.calls == [{}]
+
+
 @pytest.mark.parametrize(
     ("error", "any_method", "idempotent"),
     [
