@@ -1,10 +1,13 @@
 """What a handler, and the middleware around it, can know about the message that is served."""
 
+# pyright: reportPrivateUsage=false
+# A slot belongs to a connection, which is nobody's business but its peer's, and that of the contexts of its messages.
+
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import ContextVar
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
@@ -142,10 +145,21 @@ class Context:
         else:
             self._observers.append((observer, args))
 
-    def end(self, error: BaseException | None, size: int = 0) -> None:
-        """The message has ended so: tells those who asked with :meth:`on_end`."""
-        observers, self._observers = self._observers, None
-        for observer, args in observers or ():
+    @property
+    def observers(self) -> int:
+        """How many have asked with :meth:`on_end`."""
+        return 0 if self._observers is None else len(self._observers)
+
+    def end(self, error: BaseException | None, size: int = 0, *, since: int = 0) -> None:
+        """The message has ended so: tells those who asked with :meth:`on_end`.
+
+        ``since``: only those who asked when there were so many :attr:`observers`: one attempt to send it has ended.
+        """
+        observers = self._observers
+        if observers is None:
+            return
+        self._observers = observers[:since] or None
+        for observer, args in observers[since:]:
             try:
                 observer(self, error, size, *args)
             except Exception:  # an observer's own: the message has been served
@@ -156,6 +170,17 @@ class Context:
         if isinstance(error, RpcError):
             return error.code or Code.UNKNOWN
         return Code.CANCELLED if isinstance(error, asyncio.CancelledError) else Code.INTERNAL
+
+    async def lend_while(self, waiting: Awaitable[T]) -> T:
+        """Awaits what another handler will bring about. Meanwhile the slot of the handler in which this runs is free
+        for others (``max_inflight``), if it serves this very peer: else both might wait for ever."""
+        runner = serving.get()
+        lender = None if runner is None else runner.lend(self.peer._connection)
+        try:
+            return await waiting
+        finally:
+            if lender is not None:
+                await lender.take_back()
 
     @property
     def from_thread(self) -> FromThread:

@@ -82,6 +82,18 @@ class Outgoing(Context):
             self._attached = {}
         self._attached[key] = value
 
+    def attempt(self) -> Outgoing:
+        """A context of its own for one of several attempts that run at the same time.
+
+        What is attached to it, what comes beside its answer and who asks for its end is its own; ``state`` is shared.
+        Whoever makes it says how it went, by :meth:`end`.
+        """
+        one = Outgoing(self.peer, self._frame[0], self._frame[4], self._frame[5], self._given, self.seconds, self.send)
+        one._deadline = self._deadline
+        one._attached = None if self._attached is None else dict(self._attached)
+        one._state = self.state
+        return one
+
     @property
     def answer_metadata(self) -> dict[str, Any]:
         """What came beside the answer, once that is there."""

@@ -26,6 +26,10 @@ PRINTS = {
         "the connection outlived its first token: True",
         "the token expired 95 s ago (leeway 0 s): check the clocks, or get a new token",
         "the credentials are not accepted",
+    "cache": [
+        "100 answers, 1 text, made 1 time",
+        "Ann has 4 orders\nno orders of Bob\nno orders of Bob",
+        "100 were answered by what was there or being made, 3 by a run",
     ],
     "callbacks": ["the server asked for 0"],
     "codecs_cbor": ["celsius=21.5, counter=1180591620717411303425", "21.5 degrees at 12:41 UTC", "has 72 bytes"],
@@ -53,6 +57,7 @@ PRINTS = {
         "closing for the night",
         "tea for 3\nall orders have ended by themselves: True",
     ],
+    "hedge": ["12 answers, ", " of them cancelled", "within a second: True"],
     "hello": ["2 x flat white with oat milk"],
     "limits": [
         "overloaded: too many at a time, /resize was refused: 2 of its method are under way and 1 wait",
@@ -65,6 +70,13 @@ PRINTS = {
     ],
     "notify_fanout": ["5 readers have read all of it, in order"],
     "numpy_arrays": ["4,000,000 floats from 0.0 to 1.0", "[1.5, 5.5, 9.5]", "not sent: raw cannot encode a ndarray"],
+    "retry": [
+        "/stock: the shelf is being counted; once more",
+        "attempt 3 found 7\nin stock: 7",
+        "the service says: internal error",
+        "the circuit of /price is open\nthe service says: internal error\nnot called: unavailable for about 30 s",
+        "/price was asked 3 times",
+    ],
     "services": ["the total is 1090 cents", "on the bill: espresso, cake, cake, water"],
     "streams": [
         "read 1; no more than the window was made meanwhile: True",
