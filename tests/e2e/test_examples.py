@@ -26,6 +26,7 @@ PRINTS = {
         "the connection outlived its first token: True",
         "the token expired 95 s ago (leeway 0 s): check the clocks, or get a new token",
         "the credentials are not accepted",
+    ],
     "cache": [
         "100 answers, 1 text, made 1 time",
         "Ann has 4 orders\nno orders of Bob\nno orders of Bob",
