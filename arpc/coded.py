@@ -222,10 +222,7 @@ class CodedSession(Session):
         if own:
             try:
                 frame = self._encode(own, frame, values)
-            except (
-                EncodeError,
-                LimitExceeded,
-            ) as error:  # they count frames: one that is not sent is missed over there
+            except (EncodeError, LimitExceeded) as error:  # over there they would miss a frame
                 self.hooks.on_failure(error)
                 raise
         return frame

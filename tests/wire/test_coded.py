@@ -32,11 +32,12 @@ both_protocols = pytest.mark.parametrize("make", [pair, base_pair], ids=["extend
 
 def talk(one: Side, two: Side, way: Way) -> None:
     """Each hears what the other has to say, until nobody has."""
-    while (said := one.sent()) or (back := two.sent()):
-        if said:
-            two.feed(way(said))
-        else:
-            one.feed(way(back))
+    while True:
+        said, back = one.sent(), two.sent()
+        if not said and not back:
+            return
+        two.feed(way(said))
+        one.feed(way(back))
 
 
 @every_chain
@@ -140,10 +141,11 @@ def test_frames_of_go(recorded: Recorded, way: Way) -> None:
         body, metadata = message[5], message[2]
     else:
         [(_, _, body)] = side.answers
-        metadata = side.metadata[0] if side.metadata else 0
+        metadata = side.metadata[0] if side.metadata else None
     assert body.startswith((b"compress me ", b"both both ", b"tiny"))
     if "appender" in recorded.scene:
-        assert metadata == Metadata({"meta": b'{"trace":"00-abc-1"}'}) or b"trace" in metadata.values["meta"]
+        assert isinstance(metadata, Metadata)
+        assert b"trace" in metadata.values["meta"]
 
 
 # --- values
