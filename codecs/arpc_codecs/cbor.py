@@ -2,8 +2,8 @@
 
 cbor2 reads and writes the bytes, msgspec makes plain values of typed ones and back. Between Python programs MessagePack
 does the same in less time: for 50 rows of 5 fields (CPython 3.11, cbor2 6.3, ratios within one run,
-benchmarks/results/codecs.md) CBOR takes 10 and 13 times as long to encode plain and typed values, 3 and 5 times to decode
-them; against JSON 10, 8, 3 and 5 times.
+benchmarks/results/codecs.md) CBOR takes 10 and 13 times as long to encode plain and typed values, 3 and 5 times to
+decode them; against JSON 10, 8, 3 and 5 times.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 msgspec speaks it alone. The ``msgpack`` package takes 2.5 to 2.9 times as long to encode plain values, and 1.7 to 1.9
 times to decode them (CPython 3.11, the suite's message and 50 rows of 5 fields, ratios within one run,
-benchmarks/results/codecs.md), and it allocates what an array claims to hold before its items
-are there: 17 KB of nested claims cost 67 MB (msgpack 1.2.4), and no ``max_array_len`` tells them from honest ones.
-msgspec grows with the data. Who needs the package's hooks takes :class:`~arpc.codecs.MsgpackPackageCodec`.
+benchmarks/results/codecs.md), and it allocates what an array claims to hold before its items are there: 17 KB of
+nested claims cost 67 MB (msgpack 1.2.4), and no ``max_array_len`` tells them from honest ones. msgspec grows with the
+data. Who needs the package's hooks takes :class:`~arpc.codecs.MsgpackPackageCodec`.
 """
 
 from __future__ import annotations
