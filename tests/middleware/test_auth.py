@@ -90,6 +90,14 @@ async def test_a_credential_beside_any_message() -> None:
         assert await call("/whoami", returns=str, metadata=beside(OTHER)) == "bob"
 
 
+async def test_credentials_of_somebody_else_are_no_failures() -> None:
+    async with linked(Auth(tokens(), attempts=2)) as link:
+        await link.client.call("/auth", bearer(TOKEN))
+        for _ in range(3):
+            await refused(link.client.call("/whoami", metadata=beside(OTHER)), "failed_precondition")
+        assert await link.client.call("/whoami", returns=str) == "ann"
+
+
 async def test_messages_at_once_have_one_credential_judged_once() -> None:
     class Slow(Fixed):
         async def authenticate(self, credential: Any, ctx: Any, /) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 
 import arpc
-from arpc.middleware import Auth, Certificates, Require
+from arpc.middleware import Auth, Certificates, Credential, Require
 from arpc_middleware.auth.certificates import named
 from tests.middleware.authenticating import TOKEN, Fixed, Link, bearer, beside, linked, tokens
+from tests.tools import eventually
 from tests.transports.certificates import AUTHORITY, client_context, server_context
 
 SERVER = server_context()
@@ -96,6 +98,23 @@ async def test_ones_own_identity_with_roles_and_nobody(caplog: pytest.LogCapture
                     await client.call("/stop")
     assert asked == ["ann", "eve.example.org"]  # once for each connection
     assert caplog.text.count("gives it no identity") == 1
+
+
+async def test_a_message_that_waits_for_a_call_of_auth_does_not_undo_it() -> None:
+    class Slow(Fixed):
+        async def authenticate(self, credential: Credential, ctx: arpc.Context, /) -> arpc.Identity | None:
+            found = await super().authenticate(credential, ctx)
+            await go.wait()
+            return found
+
+    go, token = asyncio.Event(), Slow(arpc.Identity("ann"))
+    async with by_tls(Auth(Certificates(lambda _: arpc.Identity("machine")), token)) as link:
+        answer = asyncio.create_task(link.client.call("/auth", bearer(TOKEN)))
+        await eventually(token.asked.copy)
+        name = asyncio.create_task(link.client.call("/whoami", returns=str))
+        await link.client.ping()
+        go.set()
+        assert (await answer)["name"] == await name == "ann"
 
 
 async def test_a_look_up_that_fails_is_made_again() -> None:

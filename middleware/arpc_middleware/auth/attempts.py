@@ -32,8 +32,7 @@ class Attempts:
         self._authorization = b""
 
     def accept(self, authorization: str | None) -> None:
-        """It has succeeded; by this text, if it came beside a message."""
-        self.failures = 0
+        """It has an identity; by this text, if that came beside a message."""
         self.expired = False
         self._authorization = b"" if authorization is None else _digest(authorization)
 

@@ -144,9 +144,11 @@ class Auth(Layer):
         peer = ctx.peer
         if "certificate" not in self._schemes or peer.certificate is None:
             return False
-        if attempts.expired:  # who was somebody by a token does not become somebody else when that ends
-            return False
         async with attempts.lock:
+            if self._current(peer, attempts) is not None:  # another message has seen to it
+                return True
+            if attempts.expired:  # who was somebody by a token does not become somebody else when that ends
+                return False
             if not attempts.certificate_judged:
                 try:
                     peer.identity = await self._ask(ctx, Credential("certificate"))
@@ -156,7 +158,7 @@ class Auth(Layer):
                         log.warning("the certificate of %s gives it no identity", peer.address)
                     raise
                 attempts.certificate_judged = True
-            return self._current(peer, attempts) is not None
+            return peer.identity is not None
 
     async def _judge(self, ctx: Context, attempts: Attempts, credential: Credential) -> Identity:
         """Whose credential it is. Failures are counted and logged; the last one closes the connection.
@@ -168,7 +170,9 @@ class Auth(Layer):
             raise refusal(ctx, "too many attempts have failed on this connection", Code.UNAUTHENTICATED)
         attempts.failures += 1
         try:
-            return await self._ask(ctx, credential)
+            identity = await self._ask(ctx, credential)
+            attempts.failures = 0
+            return identity
         except RpcError as error:
             if error.code != Code.UNAUTHENTICATED:
                 attempts.failures -= 1
