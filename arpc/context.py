@@ -10,8 +10,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from .codes import Code
-from .errors import RpcError
-from .frame import NOTIFY, STREAM
+from .errors import BadItem, ConnectionClosed, RpcError, StreamEnded, StreamReset
+from .frame import NOTIFY, REQUEST
 from .hooks import Message
 from .metadata import NOTHING, Metadata
 
@@ -80,7 +80,9 @@ class Context:
     def kind(self) -> str:
         """``"call"``; ``"notify"``, whose result nobody waits for; or ``"stream"``."""
         command = self._frame[0]
-        return "notify" if command == NOTIFY else "stream" if command & STREAM == STREAM else "call"
+        if command == REQUEST:
+            return "call"
+        return "notify" if command == NOTIFY else "stream"
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -178,6 +180,17 @@ class StreamContext(Context):
     @property
     def stream(self) -> Stream[Any, Any]:
         return self._stream
+
+    def code_of(self, error: BaseException) -> str:
+        """The code of what ended this stream: a bad item, a timeout, and a handler that let the end of its stream
+        through are no failures of the handler."""
+        if isinstance(error, BadItem) and self._stream.is_of(error):
+            return Code.INVALID_ARGUMENT
+        if isinstance(error, TimeoutError):
+            return Code.DEADLINE_EXCEEDED
+        if self._stream.closed and isinstance(error, (StreamReset, StreamEnded, ConnectionClosed)):
+            return Code.CANCELLED
+        return super().code_of(error)
 
 
 class FromThread:

@@ -18,15 +18,25 @@ from .context import Context
 from .errors import CallRefused, RegistrationError, RpcError
 
 if TYPE_CHECKING:
-    from arpc_middleware import Timeout
+    from arpc_middleware import (
+        Logger,
+        Metrics,
+        Recover,
+        Timeout,
+        Tracing,
+    )
 
 __all__ = [
     "Encoded",
     "Layer",
+    "Logger",
+    "Metrics",
     "Middleware",
     "Next",
+    "Recover",
     "Target",
     "Timeout",
+    "Tracing",
     "compose",
     "refusal",
 ]
@@ -71,6 +81,10 @@ class Nobody(NamedTuple):
 
 
 NOBODY: Final = Nobody()
+
+
+FALLBACK: Final = "(fallback)"
+"""What a chain around a fallback has in place of a method's name."""
 
 
 @dataclass(frozen=True, slots=True)
