@@ -29,6 +29,10 @@ Observer = Callable[..., object]
 """Called as ``observer(ctx, error, size, *args)``; see :meth:`Context.on_end`."""
 
 
+Observers = tuple[Observer, tuple[Any, ...], "Observers | None"]
+"""A chain of those that wait for the end of a message: cheaper than a list, of which nearly all would have one item."""
+
+
 class State(dict[str, Any]):
     """What an application wants to remember, by item or by attribute: ``state["user"]`` is ``state.user``."""
 
@@ -62,7 +66,7 @@ class Context:
         self._frame = frame
         self._state: State | None = None
         self._answer_metadata: dict[str, Any] | None = None
-        self._observers: list[tuple[Observer, tuple[Any, ...]]] | None = None
+        self._observers: Observers | None = None
         self.peer = peer
         """The other side of the connection; call and notify it as you like."""
 
@@ -137,17 +141,16 @@ class Context:
 
         ``error`` is what is answered (or raised, for what goes out) in place of a result, or None; ``size`` the bytes
         of the answer's body, 0 where there is none. So it sees what no middleware does: an answer that could not be
-        encoded, a handler that its deadline ended. It is called, not awaited; what it raises is logged.
+        encoded, a handler that its deadline ended. It is called, not awaited; what it raises is logged. The last one
+        given is called first, as a chain is left from the inside out.
         """
-        if self._observers is None:
-            self._observers = [(observer, args)]
-        else:
-            self._observers.append((observer, args))
+        self._observers = observer, args, self._observers
 
     def end(self, error: BaseException | None, size: int = 0) -> None:
         """The message has ended so: tells those who asked with :meth:`on_end`."""
-        observers, self._observers = self._observers, None
-        for observer, args in observers or ():
+        left, self._observers = self._observers, None
+        while left is not None:
+            observer, args, left = left
             try:
                 observer(self, error, size, *args)
             except Exception:  # an observer's own: the message has been served

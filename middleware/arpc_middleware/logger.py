@@ -68,16 +68,13 @@ class Logger(Layer):
         return logged
 
     def _end(self, ctx: Context, error: BaseException | None, size: int, method: str | None, started: float) -> None:
+        level = self._level if error is None else self._error_level
+        if not self._logger.isEnabledFor(level):
+            return
         seconds = perf_counter() - started
-        if error is not None:
-            level = self._error_level
-        else:
-            level = self._level
-            slow = self._slow is not None and seconds >= self._slow
-            if not slow and random() >= self._sample:
-                return
-        if self._logger.isEnabledFor(level):
-            self._log(level, ctx, error, size, method or shown(ctx.method), seconds)
+        if error is None and random() >= self._sample and (self._slow is None or seconds < self._slow):
+            return
+        self._log(level, ctx, error, size, method or shown(ctx.method), seconds)
 
     def _log(
         self, level: int, ctx: Context, error: BaseException | None, size: int, method: str, seconds: float

@@ -32,9 +32,9 @@ async def main(method: str, address: str, following: str) -> None:
                 return await peer.call(following, number + 1)
 
         async with arpc.serve("tcp://127.0.0.1:0", router, middleware=[tracing]) as server:
-            print(server.address, flush=True)
+            print(server.address, flush=True)  # noqa: T201
             await asyncio.to_thread(sys.stdin.read)
-    print(json.dumps([json.loads(span.to_json()) for span in exporter.get_finished_spans()]), flush=True)
+    print(json.dumps([json.loads(span.to_json()) for span in exporter.get_finished_spans()]))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -11,15 +11,13 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from prometheus_client import REGISTRY, CollectorRegistry, generate_latest, openmetrics, parser, start_http_server
-from prometheus_client.openmetrics import exposition as _  # noqa: F401
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest, parser, start_http_server
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
 import arpc
 from arpc.middleware import Metrics, Target
 from tests.tools import eventually, require_tool
-
-Labels = dict[str, str]
 
 
 def router() -> arpc.Router:
@@ -202,8 +200,8 @@ async def used(registry: CollectorRegistry, metrics: Metrics) -> None:
 
 async def test_the_text_of_openmetrics(registry: CollectorRegistry, metrics: Metrics) -> None:
     await used(registry, metrics)
-    text = openmetrics.exposition.generate_latest(registry).decode()
-    families = list(openmetrics_parser.text_string_to_metric_families(text))
+    text = openmetrics.generate_latest(registry).decode()  # type: ignore[no-untyped-call]  # it has no types
+    families = list(openmetrics_parser.text_string_to_metric_families(text))  # type: ignore[no-untyped-call]  # nor has it
     assert {family.name: family.type for family in families} == {
         "arpc_calls": "counter",
         "arpc_call_duration_seconds": "histogram",

@@ -131,7 +131,7 @@ async def test_what_a_handler_makes_is_below_its_span(spans: Spans, method: str)
     assert ids(called)[1] == ids(above)[0]
     assert ids(served)[1] == ids(called)[0]
     assert ids(own)[1] == ids(served)[0]
-    assert {span.context.trace_id for span in spans() if span.context} == {above.context.trace_id}  # type: ignore[union-attr]
+    assert {span.context.trace_id for span in spans() if span.context} == {above.context.trace_id}
 
 
 async def test_names_and_attributes_over_tcp(spans: Spans) -> None:
@@ -140,9 +140,11 @@ async def test_names_and_attributes_over_tcp(spans: Spans) -> None:
     async with serving as server, arpc.connect(server.address, outgoing=[tracing]) as peer:
         await peer.call("/own")
         await peer.notify("/own")
+        await spans.served(2)
         await peer.call("/any", b"x", returns=bytes)
         served = await spans.served(3)
-        port, client = int(server.address.rpartition(":")[2]), int(server.peers_address())  # type: ignore[attr-defined]
+        (accepted,) = server.peers
+        port, client = (int(address.rpartition(":")[2]) for address in (server.address, accepted.address))
     called = spans(SpanKind.CLIENT)
     common = {"rpc.system.name": "arpc", "rpc.status_code": "ok", "network.peer.address": "127.0.0.1"}
     ours = {**common, "network.peer.port": port, "server.address": "127.0.0.1", "server.port": port}
@@ -225,16 +227,12 @@ async def test_a_call_that_is_given_up(spans: Spans) -> None:
         with pytest.raises(arpc.CallTimeout):
             await peer.call("/sleep", timeout=0.05)
         call = asyncio.create_task(peer.call("/sleep"))
-        await eventually(lambda: server.peers and len(spans(SpanKind.CLIENT)) == 1)
+        await peer.call("/own")  # so that it has been sent
         call.cancel()
         await asyncio.wait([call])
-        await peer.call("/own")
-        served = await spans.served(2)
-    assert [(span.attributes or {})["rpc.status_code"] for span in spans(SpanKind.CLIENT)][:2] == [
-        "deadline_exceeded",
-        "cancelled",
-    ]
-    assert (served[0].attributes or {})["rpc.status_code"] in ("deadline_exceeded", "cancelled")
+        served = await spans.served(3)
+    assert codes(spans(SpanKind.CLIENT)) == ["deadline_exceeded", "ok", "cancelled"]
+    assert codes(served) in (["deadline_exceeded", "ok", "cancelled"], ["cancelled", "ok", "cancelled"])
 
 
 async def test_calls_back_on_the_same_connection(spans: Spans) -> None:
@@ -249,6 +247,10 @@ async def test_calls_back_on_the_same_connection(spans: Spans) -> None:
     parents = dict(map(ids, spans()))
     assert len(parents) == 5
     assert depth(parents) == 5
+
+
+def codes(made: list[ReadableSpan]) -> list[Any]:
+    return [(span.attributes or {})["rpc.status_code"] for span in made]
 
 
 def depth(parents: dict[int, int | None]) -> int:
@@ -273,14 +275,14 @@ async def test_three_hops_through_three_processes_are_one_tree(spans: Spans) -> 
         return number * 10
 
     async with arpc.serve("tcp://127.0.0.1:0", a, middleware=[tracing]) as server:
-        c, c_address = await start("/c", server.address, "/a")
-        b, b_address = await start("/b", c_address, "/c")
+        c, c_address = await start_hop("/c", server.address, "/a")
+        b, b_address = await start_hop("/b", c_address, "/c")
         async with arpc.connect(b_address, outgoing=[tracing]) as peer:
             assert await peer.call("/b", 1, timeout=20) == 30
         await spans.served()
         made = [json.loads(span.to_json()) for span in spans()]
         for process in b, c:
-            printed, _ = await process.communicate()
+            printed, _ = await asyncio.wait_for(process.communicate(b""), 20)
             assert process.returncode == 0
             made += json.loads(printed)
     assert len({span["context"]["trace_id"] for span in made}) == 1
@@ -302,7 +304,7 @@ async def test_three_hops_through_three_processes_are_one_tree(spans: Spans) -> 
     assert len(made) == len(line)
 
 
-async def start(*arguments: str) -> tuple[asyncio.subprocess.Process, str]:
+async def start_hop(*arguments: str) -> tuple[asyncio.subprocess.Process, str]:
     """A process of hop.py, and its address."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(sys.executable, str(HOP), *arguments, stdin=pipe, stdout=pipe)
@@ -340,17 +342,18 @@ async def test_w3c_headers_are_beside_what_the_caller_said(spans: Spans) -> None
         found = await peer.call("/metadata", metadata={"tenant": "x"})
     (called,) = spans(SpanKind.CLIENT)
     assert called.context is not None
-    assert found == {
-        "tenant": "x",
-        "traceparent": f"00-{called.context.trace_id:032x}-{called.context.span_id:016x}-01",
-    }
+    start = f"00-{called.context.trace_id:032x}-{called.context.span_id:016x}-"
+    assert found.keys() == {"tenant", "traceparent"}
+    assert found["traceparent"].startswith(start)
+    assert int(found["traceparent"].removeprefix(start), 16) & 1  # it is sampled
 
 
-@pytest.mark.parametrize("traceparent", [1, b"00-x", ["00"], {"a": 1}, None, "", "nonsense", "00-" + "0" * 52])
-async def test_bad_contexts_harm_nothing(spans: Spans, traceparent: Any) -> None:
+@pytest.mark.parametrize("value", [1, b"x", ["00"], {"a": 1}, None, "", "=;,", "a=" + "b" * 9000])
+@pytest.mark.parametrize("traceparent", ["nonsense", "00-" + "0" * 32 + "-" + "0" * 16 + "-01"])
+async def test_bad_contexts_harm_nothing(spans: Spans, traceparent: str, value: Any) -> None:
     serving = arpc.serve("mem://0", router(spans), middleware=[Tracing(spans.provider)])
     async with serving as server, arpc.connect(server.address) as peer:
-        await peer.call("/own", metadata={"traceparent": traceparent, "tracestate": 7, "baggage": [1]})
+        await peer.call("/own", metadata={"traceparent": traceparent, "tracestate": "?", "baggage": value})
         (served,) = await spans.served()
     assert served.parent is None
 
@@ -372,7 +375,7 @@ async def test_what_is_not_sampled_is_not_made_and_not_sampled_further_on(spans:
         with pytest.raises(arpc.RemoteError):
             await peer.call("/raise")
         found = await peer.call("/metadata")
-    assert found["traceparent"].endswith("-00")
+    assert not int(found["traceparent"].rpartition("-")[2], 16) & 1
     assert spans() == []
 
 
