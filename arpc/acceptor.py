@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from .context import StreamContext, serving
 from .deadlines import bounded
-from .errors import METHOD_NOT_FOUND, ConnectionClosed, StreamEnded, StreamReset
+from .errors import METHOD_NOT_FOUND, BadItem, ConnectionClosed, StreamEnded, StreamReset
 from .flow import Flow
 from .frame import STREAM
 from .hooks import Message
 from .metadata import Metadata
-from .receiving import BadItem
 from .stream import Stream, error_text
 from .streaming import StreamRoute
 

@@ -13,8 +13,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from .codes import Code
-from .errors import RpcError
-from .frame import NOTIFY, STREAM
+from .errors import BadItem, ConnectionClosed, RpcError, StreamEnded, StreamReset
+from .frame import NOTIFY, REQUEST
 from .hooks import Message
 from .metadata import NOTHING, Metadata
 
@@ -30,6 +30,10 @@ T = TypeVar("T")
 
 Observer = Callable[..., object]
 """Called as ``observer(ctx, error, size, *args)``; see :meth:`Context.on_end`."""
+
+
+Observers = tuple[Observer, tuple[Any, ...], "Observers | None"]
+"""A chain of those that wait for the end of a message: cheaper than a list, of which nearly all would have one item."""
 
 
 class State(dict[str, Any]):
@@ -65,7 +69,7 @@ class Context:
         self._frame = frame
         self._state: State | None = None
         self._answer_metadata: dict[str, Any] | None = None
-        self._observers: list[tuple[Observer, tuple[Any, ...]]] | None = None
+        self._observers: Observers | None = None
         self.peer = peer
         """The other side of the connection; call and notify it as you like."""
 
@@ -83,7 +87,9 @@ class Context:
     def kind(self) -> str:
         """``"call"``; ``"notify"``, whose result nobody waits for; or ``"stream"``."""
         command = self._frame[0]
-        return "notify" if command == NOTIFY else "stream" if command & STREAM == STREAM else "call"
+        if command == REQUEST:
+            return "call"
+        return "notify" if command == NOTIFY else "stream"
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -138,13 +144,12 @@ class Context:
 
         ``error`` is what is answered (or raised, for what goes out) in place of a result, or None; ``size`` the bytes
         of the answer's body, 0 where there is none. So it sees what no middleware does: an answer that could not be
-        encoded, a handler that its deadline ended. It is called, not awaited; what it raises is logged.
+        encoded, a handler that its deadline ended. It is called, not awaited; what it raises is logged. The last one
+        given is called first, as a chain is left from the inside out.
         """
-        if self._observers is None:
-            self._observers = [(observer, args)]
-        else:
-            self._observers.append((observer, args))
+        self._observers = observer, args, self._observers
 
+<<<<<<< HEAD
     @property
     def observers(self) -> int:
         """How many have asked with :meth:`on_end`."""
@@ -160,6 +165,13 @@ class Context:
             return
         self._observers = observers[:since] or None
         for observer, args in observers[since:]:
+=======
+    def end(self, error: BaseException | None, size: int = 0) -> None:
+        """The message has ended so: tells those who asked with :meth:`on_end`."""
+        left, self._observers = self._observers, None
+        while left is not None:
+            observer, args, left = left
+>>>>>>> telemetry
             try:
                 observer(self, error, size, *args)
             except Exception:  # an observer's own: the message has been served
@@ -203,6 +215,17 @@ class StreamContext(Context):
     @property
     def stream(self) -> Stream[Any, Any]:
         return self._stream
+
+    def code_of(self, error: BaseException) -> str:
+        """The code of what ended this stream: a bad item, a timeout, and a handler that let the end of its stream
+        through are no failures of the handler."""
+        if isinstance(error, BadItem) and self._stream.is_of(error):
+            return Code.INVALID_ARGUMENT
+        if isinstance(error, TimeoutError):
+            return Code.DEADLINE_EXCEEDED
+        if self._stream.closed and isinstance(error, (StreamReset, StreamEnded, ConnectionClosed)):
+            return Code.CANCELLED
+        return super().code_of(error)
 
 
 class FromThread:

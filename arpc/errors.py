@@ -210,6 +210,14 @@ class DecodeError(CodecError):
     """A body is not what was asked for; the message names the field where there is one."""
 
 
+class BadItem(DecodeError):
+    """An item of a stream could not be read. ``flow`` tells of which stream."""
+
+    def __init__(self, message: str, flow: object) -> None:
+        super().__init__(message)
+        self.flow = flow
+
+
 class LimitExceeded(ArpcError, ValueError):
     """A body is larger, or more streams are open, than this side or the other accepts. Nothing was sent, unless the
     message says that it is an answer which is too large for this side."""

@@ -8,7 +8,15 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 from .context import Serving, serving
-from .errors import CallTimeout, ConnectionClosed, DecodeError, LocalProtocolError, StreamEnded, StreamReset
+from .errors import (
+    BadItem,
+    CallTimeout,
+    ConnectionClosed,
+    DecodeError,
+    LocalProtocolError,
+    StreamEnded,
+    StreamReset,
+)
 from .flow import ITEM, Flow, Flows
 from .options import is_time
 from .wheel import EXPIRED, NEVER, Slot
@@ -17,14 +25,6 @@ if TYPE_CHECKING:
     from .connection import Connection
 
 R = TypeVar("R")
-
-
-class BadItem(DecodeError):
-    """An item of that stream could not be read."""
-
-    def __init__(self, message: str, flow: Flow) -> None:
-        super().__init__(message)
-        self.flow = flow
 
 
 class Receiving(Generic[R]):

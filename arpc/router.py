@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar, overload
 from .codecs import Codec
 from .errors import RegistrationError
 from .handler import Handler
-from .middleware import Middleware, checked
+from .middleware import FALLBACK, Middleware, checked
 from .options import is_time
 from .registered import evaluated, method_name, own_codec
 from .service import callers_names, methods_of, middleware_of
@@ -150,7 +150,7 @@ class Router:
         scope = callers_names()
         if _streams(function, scope):
             raise RegistrationError("a fallback serves calls and notifies; streams have no fallback")
-        self._fallback = Handler("(fallback)", function, scope=scope)
+        self._fallback = Handler(FALLBACK, function, scope=scope)
         self._version += 1
         return function
 

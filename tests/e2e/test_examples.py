@@ -78,6 +78,12 @@ PRINTS = {
         "the circuit of /price is open\nthe service says: internal error\nnot called: unavailable for about 30 s",
         "/price was asked 3 times",
     ],
+    "logging_calls": ["INFO call /greet from tcp://", "WARNING call /fail from tcp://", '"code": "not_found"'],
+    "metrics": [
+        'arpc_calls_total{code="ok",kind="call",method="/greet",side="server"} 3.0',
+        'arpc_calls_total{code="not_found",kind="call",method="/find",side="server"} 1.0',
+        'arpc_call_duration_seconds_count{kind="call",method="/greet",side="server"} 3.0',
+    "recover": ["reported: ZeroDivisionError in /divide", "the caller got: internal error"],
     "services": ["the total is 1090 cents", "on the bill: espresso, cake, cake, water"],
     "streams": [
         "read 1; no more than the window was made meanwhile: True",
@@ -88,6 +94,7 @@ PRINTS = {
     ],
     "tls": ["welcome, Ann", "perhaps it wants a client certificate", "certificate verify failed"],
     "threaded": ["a key of 32 bytes, after progress [1, 2, 3, 4]", "answered another call"],
+    "tracing": ["CLIENT /order\n  SERVER /order\n    INTERNAL bake\n    CLIENT /oven\n      SERVER /oven\n"],
 }
 """What each prints, among other things. The demo has tests of its own."""
 
