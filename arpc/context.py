@@ -149,29 +149,19 @@ class Context:
         """
         self._observers = observer, args, self._observers
 
-<<<<<<< HEAD
     @property
-    def observers(self) -> int:
-        """How many have asked with :meth:`on_end`."""
-        return 0 if self._observers is None else len(self._observers)
+    def observers(self) -> Observers | None:
+        """Who has asked with :meth:`on_end`: a mark for :meth:`end`."""
+        return self._observers
 
-    def end(self, error: BaseException | None, size: int = 0, *, since: int = 0) -> None:
+    def end(self, error: BaseException | None, size: int = 0, *, since: Observers | None = None) -> None:
         """The message has ended so: tells those who asked with :meth:`on_end`.
 
-        ``since``: only those who asked when there were so many :attr:`observers`: one attempt to send it has ended.
+        ``since``: only those who asked after these :attr:`observers`: one attempt to send it has ended.
         """
-        observers = self._observers
-        if observers is None:
-            return
-        self._observers = observers[:since] or None
-        for observer, args in observers[since:]:
-=======
-    def end(self, error: BaseException | None, size: int = 0) -> None:
-        """The message has ended so: tells those who asked with :meth:`on_end`."""
-        left, self._observers = self._observers, None
-        while left is not None:
+        left, self._observers = self._observers, since
+        while left is not since and left is not None:
             observer, args, left = left
->>>>>>> telemetry
             try:
                 observer(self, error, size, *args)
             except Exception:  # an observer's own: the message has been served

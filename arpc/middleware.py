@@ -120,7 +120,8 @@ class Census(Protocol):
         ...
 
 
-class Nobody(NamedTuple):
+@dataclass(frozen=True)
+class Nobody:
     """The census of a chain that belongs to no endpoint."""
 
     connections: Sized = ()
@@ -128,6 +129,9 @@ class Nobody(NamedTuple):
 
 
 NOBODY: Final = Nobody()
+
+FALLBACK: Final = "(fallback)"
+"""What a chain around a fallback has in place of a method's name."""
 
 
 @dataclass(frozen=True, slots=True)

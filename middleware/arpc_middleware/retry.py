@@ -122,7 +122,7 @@ class Retry(Layer):
         return cast(Callable[[Context], Coroutine[Any, Any, Any]], retried)
 
     async def _go_on(
-        self, call_next: Next, ctx: Outgoing, error: ArpcError, named: bool, began: float, observers: int
+        self, call_next: Next, ctx: Outgoing, error: ArpcError, named: bool, began: float, observers: Any
     ) -> Any:
         """The first attempt has failed: further ones, until one succeeds or no more make sense."""
         attempt = 1

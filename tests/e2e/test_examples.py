@@ -13,7 +13,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 30
 
 PRINTS = {
-    "broadcast": ["sent to 5 screens, missed by 0", "sent to 4 screens, missed by 1:\n  ConnectionClosed"],
     "auth": [
         "unauthenticated: authenticate first: call /auth with a bearer token or a password",
         "unauthenticated: the credentials are not accepted",
@@ -27,6 +26,7 @@ PRINTS = {
         "the token expired 95 s ago (leeway 0 s): check the clocks, or get a new token",
         "the credentials are not accepted",
     ],
+    "broadcast": ["sent to 5 screens, missed by 0", "sent to 4 screens, missed by 1:\n  ConnectionClosed"],
     "cache": [
         "100 answers, 1 text, made 1 time",
         "Ann has 4 orders\nno orders of Bob\nno orders of Bob",
@@ -35,6 +35,7 @@ PRINTS = {
     "callbacks": ["the server asked for 0"],
     "codecs_cbor": ["celsius=21.5, counter=1180591620717411303425", "21.5 degrees at 12:41 UTC", "has 72 bytes"],
     "codecs_msgpack": ["small cat"],
+    "codecs_pydantic": ["created Ann", "['ann@example.com']", "refused: invalid body", "$.email: String should match"],
     "coders_encrypt": [
         "using the old one: 103",
         "with the new key alone: 103",
@@ -43,7 +44,6 @@ PRINTS = {
         "with none: the other side requires the coder 'encrypt'",
     ],
     "coders_gzip": ["1000 rows came in"],
-    "codecs_pydantic": ["created Ann", "['ann@example.com']", "refused: invalid body", "$.email: String should match"],
     "deadlines": [
         "the page was late",
         "late: a deadline",
@@ -69,8 +69,15 @@ PRINTS = {
         "overloaded: overloaded, /count was refused: the event loop is 0.",
         "alive",
     ],
+    "logging_calls": ["INFO call /greet from tcp://", "WARNING call /fail from tcp://", '"code": "not_found"'],
+    "metrics": [
+        'arpc_calls_total{code="ok",kind="call",method="/greet",side="server"} 3.0',
+        'arpc_calls_total{code="not_found",kind="call",method="/find",side="server"} 1.0',
+        'arpc_call_duration_seconds_count{kind="call",method="/greet",side="server"} 3.0',
+    ],
     "notify_fanout": ["5 readers have read all of it, in order"],
     "numpy_arrays": ["4,000,000 floats from 0.0 to 1.0", "[1.5, 5.5, 9.5]", "not sent: raw cannot encode a ndarray"],
+    "recover": ["reported: ZeroDivisionError in /divide", "the caller got: internal error"],
     "retry": [
         "/stock: the shelf is being counted; once more",
         "attempt 3 found 7\nin stock: 7",
@@ -78,12 +85,6 @@ PRINTS = {
         "the circuit of /price is open\nthe service says: internal error\nnot called: unavailable for about 30 s",
         "/price was asked 3 times",
     ],
-    "logging_calls": ["INFO call /greet from tcp://", "WARNING call /fail from tcp://", '"code": "not_found"'],
-    "metrics": [
-        'arpc_calls_total{code="ok",kind="call",method="/greet",side="server"} 3.0',
-        'arpc_calls_total{code="not_found",kind="call",method="/find",side="server"} 1.0',
-        'arpc_call_duration_seconds_count{kind="call",method="/greet",side="server"} 3.0',
-    "recover": ["reported: ZeroDivisionError in /divide", "the caller got: internal error"],
     "services": ["the total is 1090 cents", "on the bill: espresso, cake, cake, water"],
     "streams": [
         "read 1; no more than the window was made meanwhile: True",
@@ -92,8 +93,8 @@ PRINTS = {
         "words: ['one', 'two', 'three']",
         "the printer has 2 sheets\nprinted first\nprinted second\nthe printer: no paper for third",
     ],
-    "tls": ["welcome, Ann", "perhaps it wants a client certificate", "certificate verify failed"],
     "threaded": ["a key of 32 bytes, after progress [1, 2, 3, 4]", "answered another call"],
+    "tls": ["welcome, Ann", "perhaps it wants a client certificate", "certificate verify failed"],
     "tracing": ["CLIENT /order\n  SERVER /order\n    INTERNAL bake\n    CLIENT /oven\n      SERVER /oven\n"],
 }
 """What each prints, among other things. The demo has tests of its own."""

@@ -23,7 +23,7 @@ class Call:
 
     outgoing = True
     kind = "call"
-    observers = 0
+    observers = None
     sent_metadata: dict[str, Any] | None = None
 
     def __init__(self, clock: Clock, seconds: float | None, body: bytes = b"", method: str = "/get") -> None:

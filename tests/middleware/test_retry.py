@@ -321,7 +321,7 @@ async def test_each_attempt_ends_for_those_inside(service: Service) -> None:
 
     async with service.connect(observer("outer"), Retry(**SOON), observer("inner")) as peer:
         await peer.call("/put")
-    assert ends == [("inner", "not now"), ("outer", None), ("inner", None)]
+    assert ends == [("inner", "not now"), ("inner", None), ("outer", None)]
 
 
 async def test_it_stands_around_what_goes_out_only(service: Service) -> None:
