@@ -19,7 +19,7 @@ import orjson
 
 from arpc.codecs import Codec
 
-from .pydantic import json_decoder, json_of, jsonable_of, understands
+from .pydantic import json_decoder, json_of, understands
 from .typed import TOO_DEEP, compiled, guarded
 
 __all__ = ["JsonCodec"]
@@ -40,11 +40,6 @@ def _unknown(value: Any) -> msgspec.Raw:
 
 _encode = msgspec.json.Encoder(enc_hook=_unknown).encode
 _decode = guarded(msgspec.json.Decoder().decode)
-
-
-def _known(value: Any) -> Any:
-    """The plain value of what orjson doesn't know, wherever it is nested."""
-    return msgspec.to_builtins(value, enc_hook=jsonable_of)
 
 
 def _decode_model(cls: Any) -> Callable[[Any], Any]:
@@ -81,8 +76,8 @@ class JsonCodec(Codec):
             kind = value[0].__class__
         if kind in _PLAIN_SET:
             try:
-                return orjson.dumps(value, _known, _OPTIONS)
-            except TypeError:  # a key that is no string, an integer of more than 64 bits...
+                return orjson.dumps(value, msgspec.to_builtins, _OPTIONS)
+            except TypeError:  # a key that is no string, an integer of more than 64 bits, a pydantic model...
                 pass  # msgspec can, or says why not
         try:
             return _encode(value)

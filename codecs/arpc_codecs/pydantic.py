@@ -16,7 +16,7 @@ import msgspec
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-__all__ = ["is_model", "json_decoder", "json_of", "jsonable_of", "plain_decoder", "plain_of", "understands"]
+__all__ = ["is_model", "json_decoder", "json_of", "plain_decoder", "plain_of", "understands"]
 
 _SHOWN = 3
 """Errors of one body that are told."""
@@ -120,14 +120,6 @@ def json_of(value: Any) -> bytes:
     from pydantic_core import to_json
 
     return to_json(value, by_alias=True)
-
-
-def jsonable_of(value: Any) -> Any:
-    """As :func:`json_of`, before it is text."""
-    _check(value)
-    from pydantic_core import to_jsonable_python
-
-    return to_jsonable_python(value, by_alias=True)
 
 
 def plain_of(value: Any) -> Any:
