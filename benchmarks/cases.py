@@ -85,6 +85,11 @@ def cases(callers: Sequence[int] = CALLERS, delays: Sequence[float] = DELAYS, ma
             f"bytes echo, {SIZES['bytes']} bytes, with metadata and deadlines",
             tuple(replace(one, pattern="extras") for one in _closed("bytes", (100, 1000))),
         ),
+        Case(
+            "chain",
+            "typed JSON through five middlewares",
+            tuple(replace(one, pattern="extras") for one in _closed("json", (100, 1000))),
+        ),
     )
     return {case.name: case for case in every}
 

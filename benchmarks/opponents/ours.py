@@ -20,7 +20,7 @@ NOTE, RECEIVED, REVERSE, ITEMS = "/note", "/received", "/reverse", "/items"
 
 def _router(setup: Setup) -> arpc.Router:
     """The handlers of the server; protobuf ones if that is its codec."""
-    return _hello(setup.delay) if setup.body == "say" else _echoes()
+    return _hello(setup.delay) if setup.body == "say" else echoes()
 
 
 def _hello(delay: float) -> arpc.Router:
@@ -37,7 +37,7 @@ def _hello(delay: float) -> arpc.Router:
     return router
 
 
-def _echoes() -> arpc.Router:
+def echoes() -> arpc.Router:
     router = arpc.Router()
     received = 0
 

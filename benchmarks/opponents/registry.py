@@ -7,6 +7,7 @@ import inspect
 from benchmarks.opponents.aiohttp import Aiohttp
 from benchmarks.opponents.bare import Bare
 from benchmarks.opponents.base import Opponent, Unavailable
+from benchmarks.opponents.chained import OursChain
 from benchmarks.opponents.extras import OursBoth, OursDeadline, OursMetadata
 from benchmarks.opponents.goarpc import GoArpcBest, GoArpcDefault
 from benchmarks.opponents.grpc_aio import GrpcAio
@@ -27,6 +28,7 @@ ALL: tuple[type[Opponent], ...] = (
     OursMetadata,
     OursDeadline,
     OursBoth,
+    OursChain,
     Bare,
     GoArpcDefault,
     GoArpcBest,

@@ -9,7 +9,7 @@ from statistics import median
 from benchmarks.report.schema import Measured, Measurement, Memory, Round
 
 OURS = "ours"
-FAMILY = (OURS, "ours-asyncio", "ours-2", "ours-metadata", "ours-deadline", "ours-both")
+FAMILY = (OURS, "ours-asyncio", "ours-2", "ours-metadata", "ours-deadline", "ours-both", "ours-chain")
 """Everything that is ours, the one that most users run first."""
 REFERENCES = {
     "go-default": "x Go default",

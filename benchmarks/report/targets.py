@@ -74,6 +74,8 @@ TARGETS = (
     replace(_ITEMS, reference="go-default"),
     replace(_ITEMS, reference="go-best"),
     replace(_ITEMS, reference="grpc-aio", bound=20),
+    *_at(100, Target("typed JSON without five middlewares", "chain", "ours-chain", "<=", 1 / 0.7)),
+    *_at(1000, Target("typed JSON without five middlewares", "chain", "ours-chain", "<=", 1 / 0.7)),
     Target("1 MiB echo", LARGE, "go-default", ">=", 1, replace(RATE, name="GB/s"), size=MIB),
     Target(
         "19,000 idle connections", IDLE, "go-default", "<=", 0.25, replace(RATE, name="bytes each"), connections=19_000

@@ -18,6 +18,7 @@ from benchmarks.loads import PATTERNS
 from benchmarks.opponents import go, registry
 from benchmarks.opponents.bare import Bare
 from benchmarks.opponents.base import Failed, Opponent, Running, Unavailable
+from benchmarks.opponents.chained import OursChain
 from benchmarks.opponents.extras import OursBoth
 from benchmarks.opponents.go import GoOpponent
 from benchmarks.opponents.goarpc import GoArpcBest, GoArpcDefault
@@ -84,7 +85,8 @@ def test_names_and_claims() -> None:
     for names in ([kind.name for kind in kinds], [kind.title for kind in kinds]):
         assert len(set(names)) == len(kinds)
     for kind in kinds:
-        assert "bytes" in kind.bodies <= set(BODIES)
+        assert kind.bodies <= set(BODIES)
+        assert "bytes" in kind.bodies or kind.patterns == {"extras"}
         assert kind.patterns <= set(PATTERNS)
         assert "closed" in kind.patterns or kind.patterns == {"extras"}
         assert kind.__doc__
@@ -97,6 +99,9 @@ def test_names_and_claims() -> None:
         (Ours, Load(pattern="extras"), True),
         (OursBoth, Load(pattern="extras"), True),
         (OursBoth, Load(), False),
+        (OursBoth, Load(pattern="extras", body="json"), False),
+        (OursChain, Load(pattern="extras", body="json"), True),
+        (OursChain, Load(pattern="extras"), False),
         (GrpcAio, Load(pattern="items"), True),
         (GrpcAio, Load(pattern="fan-in"), False),
         (OursTwo, Load(pattern="reverse"), False),
