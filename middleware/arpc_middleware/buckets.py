@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Final
+
+from .refusing import EARLY
 
 __all__ = ["Buckets"]
-
-PRECISION: Final = 1e-6
-"""Seconds. Clocks are floats: a token is there a moment before a sum of them says so."""
 
 
 class Buckets:
@@ -19,12 +17,13 @@ class Buckets:
     generations, and the older is dropped as a whole.
     """
 
-    __slots__ = ("_clock", "_lifetime", "_old", "_tolerance", "_turn", "_young", "interval")
+    __slots__ = ("_clock", "_early", "_lifetime", "_old", "_tolerance", "_turn", "_young", "interval")
 
     def __init__(self, rate: float, burst: float, clock: Callable[[], float]) -> None:
         self.interval = 1 / rate
         """Seconds until there is another token."""
         self._tolerance = (burst - 1) * self.interval
+        self._early = min(EARLY, self.interval / 2)
         self._lifetime = max(burst * self.interval, 1.0)
         self._clock = clock
         self._young: dict[Hashable, float] = {}
@@ -42,7 +41,7 @@ class Buckets:
         if full < now:
             full = now
         missing = full - now - self._tolerance
-        if missing > PRECISION:
+        if missing > self._early:
             return missing
         self._young[key] = full + self.interval
         return 0.0

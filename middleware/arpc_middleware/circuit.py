@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
+from .refusing import EARLY
+
 __all__ = ["Circuit", "State"]
 
 State = Literal["closed", "open", "half-open"]
@@ -47,7 +49,7 @@ class Circuit:
         """As the next call finds it."""
         if self.closed:
             return "closed"
-        return "half-open" if self.opened is None or self.wait <= 0 else "open"
+        return "half-open" if self.opened is None or self.wait <= EARLY else "open"
 
     @property
     def failures(self) -> int:
@@ -61,15 +63,15 @@ class Circuit:
 
     @property
     def wait(self) -> float:
-        """Seconds until it is half open, if it is open."""
-        return 0.0 if self.opened is None else self._reset - self.age
+        """Seconds until it is half open, if it is open; below EARLY it is."""
+        return 0.0 if self.opened is None else max(self._reset - self.age, 0.0)
 
     def admit(self) -> bool:
         """Whether a call is let through; how it ended is told by :meth:`succeeded`, :meth:`failed` or :meth:`left`."""
         if self.closed:
             return True
         if self.opened is not None:
-            if self.wait > 0:
+            if self.wait > EARLY:
                 return False
             self._turn("half-open")
         if self.trials >= self._trial:

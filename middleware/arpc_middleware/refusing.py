@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import Any
+from typing import Any, Final
 
 from arpc.codes import Code
 from arpc.context import Context
 from arpc.errors import CallRefused, RpcError
 from arpc.middleware import refusal
 
-__all__ = ["check_count", "refused"]
+__all__ = ["EARLY", "check_count", "refused"]
+
+EARLY: Final = 0.001
+"""Seconds by which a timer may fire too early (uvloop counts in milliseconds): who waited as told is let through."""
 
 
 def refused(

@@ -103,6 +103,21 @@ async def test_calls_are_refused_here_while_it_is_open(service: Service, clock: 
     assert changes == [("/get", state) for state in ("open", "half-open", "open", "half-open", "closed")]
 
 
+async def test_a_timer_may_be_a_moment_early(service: Service, clock: Clock) -> None:
+    breaker = CircuitBreaker(1, reset=30, clock=clock)
+    service.error = DOWN
+    async with outgoing(service, breaker) as peer:
+        await fail(peer, 1)
+        clock.now += 29.998
+        with pytest.raises(arpc.CallRefused) as caught:
+            await peer.call("/get")
+        assert caught.value.retry_after is not None
+        clock.now += caught.value.retry_after - 0.0009
+        service.error = None
+        assert await peer.call("/get", returns=int) == 2
+        assert breaker.state("/get") == "closed"
+
+
 @pytest.mark.parametrize("address", ["mem://0", "tcp://127.0.0.1:0"])
 async def test_around_handlers_callers_are_answered_the_refusal(service: Service, clock: Clock, address: str) -> None:
     service.error = RuntimeError("a database is down")

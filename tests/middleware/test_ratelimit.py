@@ -60,6 +60,19 @@ async def test_a_burst_then_the_rate_and_when_to_come_back(address: str) -> None
         await peer.call("/free", "x", returns=str)
 
 
+@pytest.mark.parametrize(("rate", "early"), [(2, 0.001), (10_000, 0.00005)])
+def test_a_timer_may_be_a_moment_early(rate: float, early: float) -> None:
+    """By a millisecond, but by no more than half of a token: else a burst would be larger than it is said to be."""
+    clock = Clock()
+    buckets = Buckets(rate, 1, clock)
+    assert buckets.take("x") == 0
+    clock.now += 1 / rate - early * 1.01
+    assert buckets.take("x") == pytest.approx(early * 1.01)
+    clock.now += early * 0.02
+    assert buckets.take("x") == 0
+    assert buckets.take("x") == pytest.approx(1 / rate + early * 0.99)  # the rate stays what it is
+
+
 async def test_each_peer_has_its_own_which_keeps_no_peer_alive() -> None:
     limit = RateLimit(0.001)
     async with arpc.serve("mem://0", Holding().router, middleware=[limit]) as server:
