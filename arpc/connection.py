@@ -226,7 +226,10 @@ class Connection(Outlet):
             return trailer(metadata, timeout)
         if not metadata:
             return b""
-        raise LocalProtocolError(f"{self.peer.address} takes no metadata: it does not speak META (docs/protocol.md)")
+        raise LocalProtocolError(
+            f"{self.peer.address} takes no metadata: it does not speak META (docs/protocol.md),"
+            f" and no coder carries {', '.join(map(repr, metadata))}"
+        )
 
     def answer_trailer(self, values: Mapping[str, Any]) -> bytes:
         """As :meth:`trailer`, beside an answer: what the other side would not know is left out."""

@@ -53,7 +53,7 @@ async def main() -> None:
         report = await server.broadcast("/prices", prices[:1], to=[gone, *server.peers], full="wait")
         print(f"  sent to {report.sent} screens, missed by {len(report.missed)}:")
         for error in report.missed.values():
-            print(f"  {type(error).__name__}")
+            print(f"  {type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

@@ -36,18 +36,18 @@ async def main() -> None:
     serving = arpc.serve("tcp://127.0.0.1:0", router, middleware=[cache])
     async with serving as server, arpc.connect(server.address) as peer:
         answers = await asyncio.gather(*[peer.call("/report", "Ann", returns=str) for _ in range(100)])
-        print(f"{len(answers)} answers, {len(set(answers))} text, made {runs} time")
+        print(f"{len(answers)} asked at once and were told {set(answers)}, made {runs} time")
 
         await peer.call("/order", "Ann")
-        print(await peer.call("/report", "Ann", returns=str))
+        print("after an order:", await peer.call("/report", "Ann", returns=str))
 
-        for _ in range(2):
+        for again in "once", "again":
             try:
                 await peer.call("/report", "Bob")
             except arpc.RemoteError as error:
-                print(error)
+                print(f"asked {again}: {error}")
         stats = cache.stats
-        print(f"{stats.hits + stats.shared} were answered by what was there or being made, {stats.misses} by a run")
+        print(f"of {stats.hits + stats.shared + stats.misses} calls {stats.misses} reached the handler")
 
 
 if __name__ == "__main__":

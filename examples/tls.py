@@ -42,11 +42,11 @@ async def main() -> None:
     async with arpc.serve("tls://127.0.0.1:0", router, ssl=serving) as server:
         async with arpc.connect(server.address, ssl=ann) as peer:
             print(f"  {await peer.call('/greet', returns=str)}")
-        for context in (stranger, None):
+        for what, context in ("no certificate of its own", stranger), ("no trust in this authority", None):
             try:
                 await arpc.connect(server.address, ssl=context)
             except arpc.ConnectError as error:
-                print(f"  {error}")
+                print(f"  {what}: {error}")
 
 
 if __name__ == "__main__":
