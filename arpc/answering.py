@@ -12,6 +12,7 @@ from .errors import DEADLINE_OVER, ArpcError, DuplicateRequest, RpcError
 from .frame import REQUEST
 from .handler import MissingHandler
 from .hooks import Message
+from .metadata import NOTHING
 from .registered import Registered
 from .streaming import StreamingHandler
 
@@ -22,20 +23,15 @@ if TYPE_CHECKING:
 log = logging.getLogger("arpc")
 
 
-def respond_with_context(context: Context, inbox: Inbox, frame: Message, reply: bytes) -> None:
-    """Answers with the metadata that the handler has given, if it has, and if the other side takes any."""
-    session = inbox.connection.session
-    values = context.sent_metadata
-    if not values:
-        session.respond(frame, reply)
-    else:
-        try:
-            made = inbox.connection.answer_trailer(values)
-        except ArpcError as error:
-            log.error("the metadata of an answer of %s cannot be sent: %s", context.method, error)
-            raise RpcError("the handler's metadata could not be encoded", Code.INTERNAL) from None
-        session.respond_with(frame, reply, made)
-    context.end(None, len(reply))
+def respond_with_metadata(context: Context, inbox: Inbox, frame: Message, reply: bytes) -> None:
+    """Answers with the metadata that the handler has given, as far as the other side takes any."""
+    connection = inbox.connection
+    try:
+        made = connection.answer_trailer(context.sent_metadata or NOTHING)
+    except ArpcError as error:
+        log.error("the metadata of an answer of %s cannot be sent: %s", context.method, error)
+        raise RpcError("the handler's metadata could not be encoded", Code.INTERNAL) from None
+    connection.session.respond_with(frame, reply, made)
 
 
 def fail(runner: Runner, inbox: Inbox, frame: Message, handler: Registered, error: BaseException) -> None:

@@ -42,8 +42,8 @@ class Broadcast:
         self._data = data
         self._metadata = metadata
         self._full = full
-        self._frames: dict[tuple[tuple[str, ...], bool], tuple[bytes, int]] = {}
-        """What goes out, and the length of its body before coders, by what differs between peers."""
+        self._frames: dict[tuple[tuple[str, ...], bool], tuple[bytes, int, bytes]] = {}
+        """What goes out, the length of its body before coders and its trailer, by what differs between peers."""
         self._sent = 0
         self._missed: dict[Peer, ArpcError] = {}
 
@@ -102,6 +102,6 @@ class Broadcast:
             trailer = connection.trailer(self._metadata, None)
             length = len(self._method) + len(self._data) + len(trailer)
             session.check(length)
-            made = self._frames[key] = session.prepare(self._method, self._data, trailer), length
+            made = self._frames[key] = session.prepare(self._method, self._data, trailer), length, trailer
         session.send_prepared(*made)
         self._sent += 1

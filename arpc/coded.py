@@ -188,7 +188,7 @@ class CodedSession(Session):
         if head[5] in _UNCODED:
             super().append(head, data, trailer)
             return
-        values = trailer.values if isinstance(trailer, Carried) else _NOTHING
+        values = _carried(trailer)
         self.put(self._finish(self._encode(self._shared, b"".join((head, data, trailer)), values), values))
 
     def tell(self, frame: bytes) -> None:
@@ -203,12 +203,11 @@ class CodedSession(Session):
         return tuple(coder.name for coder in self._shared)
 
     def prepare(self, method: bytes, data: bytes, trailer: bytes) -> bytes:
-        values = trailer.values if isinstance(trailer, Carried) else _NOTHING
-        return self._encode(self._shared, super().prepare(method, data, trailer), values)
+        return self._encode(self._shared, super().prepare(method, data, trailer), _carried(trailer))
 
-    def send_prepared(self, frame: bytes, length: int) -> None:
+    def send_prepared(self, frame: bytes, length: int, trailer: bytes) -> None:
         self.check(length)
-        self.put(self._finish(frame, _NOTHING))
+        self.put(self._finish(frame, _carried(trailer)))
 
     def _finish(self, frame: bytes, values: Mapping[str, Any]) -> bytes:
         """What the coders of this connection alone make of a frame. They are not asked for what cannot be sent."""
@@ -278,10 +277,10 @@ class CodedSession(Session):
         plain = frame
         taken = 0
         for coder in reversed(self._used):
-            before, known = len(plain), len(values)
+            size, count = len(plain), len(values)
             plain = self._decode(coder, plain, values)
-            if len(values) > known:
-                taken += before - len(plain)
+            if len(values) > count:
+                taken += size - len(plain)
         if plain[4]:
             known = self.extras & RESERVED_META | (RESERVED_EMPTY if self.empties else 0)
             if unknown := plain[4] & ~known:
@@ -344,6 +343,10 @@ class CodedSession(Session):
             command, flag, _, seq, method, data = message
             message = command, flag, self.hooks.add_values(message, *self._took), seq, method, data
         return message
+
+
+def _carried(trailer: bytes) -> Mapping[str, Any]:
+    return trailer.values if isinstance(trailer, Carried) else _NOTHING
 
 
 def _is_frame(data: object) -> bool:

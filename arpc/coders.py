@@ -146,6 +146,9 @@ def _check_kind(coder: Coder) -> None:
             raise TypeError(f"the coder {coder.name!r} has no {method}()")
     if not 0 < len(coder.name.encode()) <= MAX_SHORT:
         raise ValueError(f"the name of a coder has 1 to {MAX_SHORT} bytes: {coder.name!r}")
+    offer = cast(object, coder.start().offer())
+    if not isinstance(offer, bytes) or len(offer) > MAX_SHORT:
+        raise ValueError(f"the offer of the coder {coder.name!r} is up to {MAX_SHORT} bytes, not {offer!r}")
     if coder.overhead < 0:
         raise ValueError(f"overhead of the coder {coder.name!r} is a number of bytes, not {coder.overhead!r}")
 

@@ -60,7 +60,7 @@ class State(dict[str, Any]):
 class Context:
     """One message, seen from its handler: a parameter annotated with this class receives it."""
 
-    __slots__ = ("_answer_metadata", "_frame", "_observers", "_state", "peer")
+    __slots__ = ("_frame", "_state", "body", "observers", "peer", "sent_metadata")
 
     outgoing = False
     """Whether this side sends the message: see :class:`~arpc.Outgoing`."""
@@ -68,8 +68,12 @@ class Context:
     def __init__(self, peer: Peer, frame: Message) -> None:
         self._frame = frame
         self._state: State | None = None
-        self._answer_metadata: dict[str, Any] | None = None
-        self._observers: Observers | None = None
+        self.sent_metadata: dict[str, Any] | None = None
+        """What was put into :attr:`answer_metadata`."""
+        self.observers: Observers | None = None
+        """Who has asked with :meth:`on_end`, the last one first."""
+        self.body = frame[5]
+        """The message's data, as it came."""
         self.peer = peer
         """The other side of the connection; call and notify it as you like."""
 
@@ -77,11 +81,6 @@ class Context:
     def method(self) -> str:
         """The name that was called."""
         return self._frame[4].decode("utf-8", "replace")
-
-    @property
-    def body(self) -> bytes:
-        """The message's data, as it came."""
-        return self._frame[5]
 
     @property
     def kind(self) -> str:
@@ -104,14 +103,9 @@ class Context:
         Calls alone have answers; and they stay here where the two sides do not use META. Text keys, at most 65,529
         bytes as MessagePack.
         """
-        if self._answer_metadata is None:
-            self._answer_metadata = {}
-        return self._answer_metadata
-
-    @property
-    def sent_metadata(self) -> dict[str, Any] | None:
-        """What was put into :attr:`answer_metadata`."""
-        return self._answer_metadata
+        if self.sent_metadata is None:
+            self.sent_metadata = {}
+        return self.sent_metadata
 
     @property
     def deadline(self) -> float | None:
@@ -147,19 +141,14 @@ class Context:
         encoded, a handler that its deadline ended. It is called, not awaited; what it raises is logged. The last one
         given is called first, as a chain is left from the inside out.
         """
-        self._observers = observer, args, self._observers
-
-    @property
-    def observers(self) -> Observers | None:
-        """Who has asked with :meth:`on_end`: a mark for :meth:`end`."""
-        return self._observers
+        self.observers = observer, args, self.observers
 
     def end(self, error: BaseException | None, size: int = 0, *, since: Observers | None = None) -> None:
         """The message has ended so: tells those who asked with :meth:`on_end`.
 
         ``since``: only those who asked after these :attr:`observers`: one attempt to send it has ended.
         """
-        left, self._observers = self._observers, since
+        left, self.observers = self.observers, since
         while left is not since and left is not None:
             observer, args, left = left
             try:

@@ -28,7 +28,7 @@ from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import getweakrefcount
 
-from .answering import fail, respond_with_context
+from .answering import fail, respond_with_metadata
 from .codes import Code
 from .context import Context, serving
 from .deadlines import bounded
@@ -291,10 +291,16 @@ def _serve(runner: Runner) -> Generator[Any, None, None]:
                         except EncodeError as error:
                             log.error("the answer of handler %s could not be encoded: %s", handler.name, error)
                             raise RpcError("the handler's answer could not be encoded", Code.INTERNAL) from None
-                        if runner.made is None:
+                        made = runner.made
+                        if made is None:
                             session.respond(frame, reply)
                         else:
-                            respond_with_context(runner.made, inbox, frame, reply)
+                            if made.sent_metadata:
+                                respond_with_metadata(made, inbox, frame, reply)
+                            else:
+                                session.respond(frame, reply)
+                            if made.observers is not None:
+                                made.end(None, len(reply))
                         if connection.paused:
                             left = 0
                     elif runner.made is not None:

@@ -77,6 +77,7 @@ class Server:
         metadata: Mapping[str, Any] | None = None,
         to: Iterable[Peer] | None = None,
         full: Full = "drop",
+        codec: str | Codec | None = None,
     ) -> Report:
         """Notifies all peers, or those in ``to``, and reports who missed it and why.
 
@@ -84,6 +85,7 @@ class Server:
         happens with a peer whose socket is full. ``"drop"`` leaves it out; ``"wait"`` waits for it (and for no longer
         than ``send_timeout`` if it reads nothing at all), while all others have got theirs; ``"close"`` closes its
         connection. Whoever has not said anything yet is left out, too, unless that is waited for (``hello_timeout``).
+        ``codec``: that of this method, in place of the server's. Middleware of ``outgoing=`` is not asked.
 
         Raises EncodeError; LocalProtocolError for a method; ValueError for ``full``, and for a peer of another server;
         LoopError. What goes wrong with a single peer is in the report.
@@ -96,7 +98,8 @@ class Server:
         for peer in peers:
             if peer._endpoint is not endpoint:
                 raise ValueError(f"{peer!r} is no peer of this server: broadcast on its own")
-        message = Broadcast(encode_method(method), encode_body(endpoint.codec, body), metadata, full)
+        data = encode_body(endpoint.codec if codec is None else endpoint.codec_of(codec), body)
+        message = Broadcast(encode_method(method), data, metadata, full)
         return await message.send(peers)
 
     async def stop(self) -> None:

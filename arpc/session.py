@@ -132,7 +132,7 @@ class Session(Handshake):
         """A notify for many: for every connection with the same coders in :attr:`shared`, and the same trailer."""
         return encode(NOTIFY, 0, next_seq(), method, data + trailer, RESERVED_META if trailer else 0)
 
-    def send_prepared(self, frame: bytes, length: int) -> None:
+    def send_prepared(self, frame: bytes, length: int, trailer: bytes) -> None:
         """Sends what :meth:`prepare` has made; ``length``: its body before coders. Raises as :meth:`check`."""
         self.check(length)
         self.put(frame)

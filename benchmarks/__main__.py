@@ -1,17 +1,18 @@
-"""python -m benchmarks: the suite. also compare A B, report FILE, and codecs."""
+"""python -m benchmarks: the suite. also compare A B, report FILE, codecs, and layers."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import codecs, command
+from benchmarks import codecs, command, layers
 from benchmarks.report import compare, written
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "compare": compare.main,
     "report": written.main,
     "codecs": codecs.main,
+    "layers": layers.main,
 }
 
 

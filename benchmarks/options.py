@@ -64,7 +64,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Every system against every other, in turn, on this machine; docs/benchmarks.md explains it.",
-        epilog="Also: python -m benchmarks compare A B, python -m benchmarks report FILE, python -m benchmarks codecs.",
+        epilog="Also: python -m benchmarks compare A B, python -m benchmarks report FILE, codecs, layers.",
     )
     add = parser.add_argument
     add("--quick", action="store_true", help="bytes and JSON with 1, 100 and 1000 callers, ours, bare and Go arpc")

@@ -103,13 +103,12 @@ class Metrics(Layer):
         kinds = counters.kinds
 
         def counted(ctx: Context) -> Coroutine[Any, Any, Any]:
-            counters.in_flight += 1
-            ctx.on_end(end, clock())
+            counters.begun += 1
+            ctx.observers = end, (clock(),), ctx.observers  # ctx.on_end, written out: it is a tenth of all this
             return call_next(ctx)
 
         def end(ctx: Context, error: BaseException | None, size: int, started: float) -> None:
             seconds = clock() - started
-            counters.in_flight -= 1
             series = kinds[ctx.kind]
             series.durations[bisect_left(bounds, seconds)] += 1
             series.seconds += seconds
@@ -155,15 +154,20 @@ class Metrics(Layer):
 class Counters:
     """What is counted of one method at one side."""
 
-    __slots__ = ("in_flight", "kinds", "method", "side")
+    __slots__ = ("begun", "kinds", "method", "side")
 
     def __init__(self, method: str, side: str, buckets: int) -> None:
         self.method = method
         self.side = side
-        self.in_flight = 0
-        """Messages that have begun and not ended."""
+        self.begun = 0
+        """Messages that have begun."""
         self.kinds = {kind: Series(buckets) for kind in ("call", "notify", "stream")}
         """What has ended, by kind."""
+
+    @property
+    def in_flight(self) -> int:
+        """Messages that have begun and not ended."""
+        return self.begun - sum(sum(series.durations) for series in self.kinds.values())
 
 
 class Series:

@@ -96,7 +96,7 @@ class Tracing(Layer):
     def _around_handler(self, call_next: Next, target: Target) -> Next:
         start, within = self._tracer.start_span, self._trace.set_span_in_context
         attach, detach = self._context.attach, self._context.detach
-        name, kind = target.method, self._trace.SpanKind.SERVER
+        name, kind, nothing = target.method, self._trace.SpanKind.SERVER, self._nothing
         named = {"rpc.method": name}
         if name == FALLBACK:
             name, named = SYSTEM, {"rpc.method": "_OTHER"}
@@ -107,6 +107,8 @@ class Tracing(Layer):
                 attributes["rpc.method_original"] = ctx.method
             parent = self._context_of(ctx.metadata)
             span = start(name, parent, kind=kind, attributes=attributes)
+            if parent is nothing and not span.get_span_context().is_valid:
+                return await call_next(ctx)  # without an SDK: to make nothing current would cost a Task
             ctx.on_end(self._end, span)
             token = attach(within(span, parent))
             try:

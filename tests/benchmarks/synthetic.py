@@ -111,6 +111,7 @@ def results() -> dict[str, Any]:
         *(items("streams", pattern="items", size=size) for size in (100, 65_536)),
         items("fan-in", pattern="fan-in", size=100, callers=10_000),
         extras(),
+        *(chain(callers) for callers in (100, 1000)),
     ]
     return {
         "schema": 1,
@@ -144,6 +145,13 @@ def extras() -> dict[str, Any]:
     one = measurement("extras", "bytes echo with metadata and deadlines", ("ours",), pattern="extras")
     for name, part in {"ours-metadata": 0.8, "ours-deadline": 0.9, "ours-both": 0.75}.items():
         one["systems"][name] = measured(one["systems"]["ours"]["rate"] * part, 100)
+    return one
+
+
+def chain(callers: int) -> dict[str, Any]:
+    """Calls of ours through middlewares, beside plain ones."""
+    one = measurement("chain", "typed JSON through five middlewares", ("ours",), pattern="extras", callers=callers)
+    one["systems"]["ours-chain"] = measured(one["systems"]["ours"]["rate"] * 0.8, callers)
     return one
 
 

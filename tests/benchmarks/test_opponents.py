@@ -41,7 +41,8 @@ UNTIMED = {"notify", "items", "fan-in"}
 def each_once(opponent: Opponent) -> list[Load]:
     """Each body and each pattern that the system claims; streams that are held need a hand, see test_memory.py."""
     names = [("closed", body) for body in opponent.bodies if "closed" in opponent.patterns]
-    names += [(pattern, "bytes") for pattern in opponent.patterns - {"closed", "hold"}]
+    other = "bytes" if "bytes" in opponent.bodies else min(opponent.bodies)
+    names += [(pattern, other) for pattern in opponent.patterns - {"closed", "hold"}]
     short = Load(callers=5, connections=2, seconds=0.1, warmup=0.0, rate=500)
     return [replace(short, pattern=pattern, body=body) for pattern, body in names]
 

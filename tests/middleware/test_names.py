@@ -35,3 +35,12 @@ def test_an_unknown_name_is_no_attribute() -> None:
 def test_only_what_is_used_is_loaded() -> None:
     code = "import sys; from arpc.middleware import Retry; sys.exit('arpc_middleware.cache' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_optional_libraries_are_not_imported_before() -> None:
+    program = (
+        "import sys, arpc.middleware; from arpc.middleware import Logger, Metrics, Tracing;"
+        "sys.exit(' '.join({'prometheus_client', 'opentelemetry'} & sys.modules.keys()) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")

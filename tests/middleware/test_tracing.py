@@ -3,46 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import sys
 from collections.abc import Iterator
 from contextvars import copy_context
-from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry import baggage, context, trace
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 
 import arpc
 from arpc.middleware import Target, Tracing
+from tests.middleware.hop import Spans
 from tests.tools import eventually
-
-HOP = Path(__file__).with_name("hop.py")
-
-
-class Spans:
-    """A provider and what its spans were."""
-
-    def __init__(self) -> None:
-        self.exporter = InMemorySpanExporter()
-        self.provider = TracerProvider()
-        self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self.tracer = self.provider.get_tracer("test")
-
-    def __call__(self, kind: SpanKind | None = None) -> list[ReadableSpan]:
-        return [span for span in self.exporter.get_finished_spans() if kind in (None, span.kind)]
-
-    async def served(self, count: int = 1) -> list[ReadableSpan]:
-        """Those of handlers, of which there are to be so many."""
-        await eventually(lambda: len(self(SpanKind.SERVER)) >= count)
-        return self(SpanKind.SERVER)
 
 
 @pytest.fixture
@@ -266,52 +243,6 @@ def depth(parents: dict[int, int | None]) -> int:
     return deepest
 
 
-async def test_three_hops_through_three_processes_are_one_tree(spans: Spans) -> None:
-    tracing = Tracing(spans.provider)
-    a = arpc.Router()
-
-    @a.handle("/a")
-    async def last(number: int) -> int:
-        return number * 10
-
-    async with arpc.serve("tcp://127.0.0.1:0", a, middleware=[tracing]) as server:
-        c, c_address = await start_hop("/c", server.address, "/a")
-        b, b_address = await start_hop("/b", c_address, "/c")
-        async with arpc.connect(b_address, outgoing=[tracing]) as peer:
-            assert await peer.call("/b", 1, timeout=20) == 30
-        await spans.served()
-        made = [json.loads(span.to_json()) for span in spans()]
-        for process in b, c:
-            printed, _ = await asyncio.wait_for(process.communicate(b""), 20)
-            assert process.returncode == 0
-            made += json.loads(printed)
-    assert len({span["context"]["trace_id"] for span in made}) == 1
-    by_id = {span["context"]["span_id"]: span for span in made}
-    line, at = [], next(span for span in made if (span["name"], span["kind"]) == ("/a", "SpanKind.SERVER"))
-    while at is not None:
-        line.append((at["name"], at["kind"].removeprefix("SpanKind.")))
-        at = by_id[at["parent_id"]] if at["parent_id"] else None
-    assert line[::-1] == [
-        ("/b", "CLIENT"),
-        ("/b", "SERVER"),
-        ("work of /b", "INTERNAL"),
-        ("/c", "CLIENT"),
-        ("/c", "SERVER"),
-        ("work of /c", "INTERNAL"),
-        ("/a", "CLIENT"),
-        ("/a", "SERVER"),
-    ]
-    assert len(made) == len(line)
-
-
-async def start_hop(*arguments: str) -> tuple[asyncio.subprocess.Process, str]:
-    """A process of hop.py, and its address."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(sys.executable, str(HOP), *arguments, stdin=pipe, stdout=pipe)
-    assert process.stdout is not None
-    return process, (await process.stdout.readline()).decode().strip()
-
-
 async def test_a_message_without_context_begins_a_trace(spans: Spans) -> None:
     with spans.tracer.start_as_current_span("start-up"):
         serving = arpc.serve("mem://0", router(spans), middleware=[Tracing(spans.provider)])
@@ -365,6 +296,21 @@ async def test_towards_a_peer_without_metadata_the_trace_ends(spans: Spans) -> N
         await peer.call("/own")
         (served,) = await spans.served()
     assert served.parent is None
+
+
+async def test_without_an_sdk_a_context_is_handed_on_and_none_is_made(spans: Spans) -> None:
+    idle = Tracing(trace.NoOpTracerProvider())
+    serving = arpc.serve("mem://0", router(spans), middleware=[idle], outgoing=[idle])
+    async with (
+        serving as server,
+        arpc.connect(server.address, router(spans), middleware=[Tracing(spans.provider)]) as peer,
+    ):
+        await peer.call("/back")
+        (alone,) = await spans.served()
+        await peer.call("/back", metadata={"traceparent": f"00-{5:032x}-{7:016x}-01"})
+        _, below = await spans.served(2)
+    assert alone.parent is None
+    assert ids(below)[1] == 7
 
 
 async def test_what_is_not_sampled_is_not_made_and_not_sampled_further_on(spans: Spans) -> None:

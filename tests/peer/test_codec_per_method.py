@@ -102,6 +102,15 @@ async def test_streams_and_services(connect: Connect) -> None:
     await peer.notifier(Mirror, codec="msgpack").turn(Point(1, 2))
 
 
+async def test_broadcasts(connect: Connect) -> None:
+    seen: list[bytes] = []
+    link = await connect(arpc.Router(), make_router(seen))
+    report = await link.server.broadcast("/packed/turn", Point(1, 2), codec="msgpack")
+    assert report.sent == 1
+    await eventually(lambda: seen)
+    assert seen == [MSGPACK]
+
+
 async def test_the_other_codec_is_a_clear_error(connect: Connect) -> None:
     link = await connect(make_router([]))
     with pytest.raises(arpc.RemoteError, match="invalid body: expected Point as msgpack") as caught:

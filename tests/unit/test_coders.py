@@ -48,6 +48,11 @@ class Overhead(Named):
     overhead = -1
 
 
+class Offering(Named):
+    def offer(self) -> Any:
+        return b"x" * 256 if self.name == "long" else "text"
+
+
 def bit(number: Any, name: str = "other") -> Coder:
     coder = Named(name)
     coder.bit = number
@@ -68,6 +73,8 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
     "the bit of META": ([bit(1)], ValueError, "has bit 1, which is that of META"),
     "the bit of EMPTY": ([bit(2)], ValueError, "has bit 2, which is that of EMPTY"),
     "a negative overhead": ([Overhead("x")], ValueError, "overhead of the coder 'x'"),
+    "a long offer": ([Offering("long")], ValueError, "the offer of the coder 'long' is up to 255 bytes"),
+    "an offer that is no bytes": ([Offering("x")], ValueError, "not 'text'"),
     "too many": ([Named(str(n)) for n in range(256)], ValueError, "at most 255 coders, not 256"),
     "a state before": ([Counted(), Gzip()], ValueError, "'gzip' stands after 'Counted', which has a state"),
 }

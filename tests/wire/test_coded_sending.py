@@ -191,7 +191,7 @@ def test_a_prepared_frame_goes_through_shared_coders_once() -> None:
     assert one.shared == ("noting", "gzip")
     frame = one.prepare(b"/n", b"a" * 500, b"")
     for side, other in sides:
-        side.session.send_prepared(frame, 502)
+        side.session.send_prepared(frame, 502, b"")
         other.session.receive(side.sent())
         assert [(message[0], message[1], message[5]) for message in other.messages] == [(NOTIFY, 0, b"a" * 500)]
     assert noting.encoded == 1
@@ -200,21 +200,28 @@ def test_a_prepared_frame_goes_through_shared_coders_once() -> None:
 def test_a_prepared_frame_without_coders() -> None:
     one, two = pair([], max_body=100)
     assert one.session.shared == ()
-    one.session.send_prepared(one.session.prepare(b"/n", b"body", b""), 6)
+    one.session.send_prepared(one.session.prepare(b"/n", b"body", b""), 6, b"")
     assert one.sent()[:6] == b"\x06\0\0\0\0\x03"
     with pytest.raises(LimitExceeded):
-        one.session.send_prepared(b"", 101)
+        one.session.send_prepared(b"", 101, b"")
     assert two.messages == []
     one.session.close(ValueError("over"))
     with pytest.raises(ConnectionClosed):
-        one.session.send_prepared(b"", 1)
+        one.session.send_prepared(b"", 1, b"")
 
 
 def test_a_prepared_frame_with_values() -> None:
-    one, two = pair([Appender("app", 3)])
-    one.session.send_prepared(one.session.prepare(b"/n", b"body", Carried(b"", {"app": b"v"})), 6)
+    """Carried by a coder for all, or by one that has a state."""
+
+    class Stateful(Appender):
+        def start(self) -> Stateful:
+            return Stateful("own", 4)
+
+    one, two = pair([Appender("app", 3), Stateful("own", 4)])
+    trailer = Carried(b"", {"app": b"v", "own": b"w"})
+    one.session.send_prepared(one.session.prepare(b"/n", b"body", trailer), 6, trailer)
     two.session.receive(one.sent())
-    assert two.messages[0][2].values == {"app": b"v"}
+    assert two.messages[0][2].values == {"app": b"v", "own": b"w"}
 
 
 def test_large_frames_are_handed_over_at_once() -> None:
