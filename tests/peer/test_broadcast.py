@@ -125,7 +125,7 @@ async def test_body_and_frame_are_encoded_once() -> None:
 async def test_peers_with_other_coders_get_frames_of_their_own() -> None:
     noting = Noting()
     async with (
-        arpc.serve("mem://0", arpc.Router(), coders=[noting, Gzip(0)]) as server,
+        arpc.serve("mem://0", arpc.Router(), coders=[noting, Gzip(0)], hello_timeout=0.05) as server,
         readers(3, server) as plain,
         readers(3, server, [Named("noting")]) as some,
         readers(3, server, [Named("noting"), Gzip(0)]) as all_of_them,
