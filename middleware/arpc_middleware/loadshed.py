@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
-from fnmatch import fnmatchcase
 from math import ceil, log2
 from time import monotonic
 from typing import Any
@@ -16,6 +15,7 @@ from arpc.middleware import Layer, Next, Target
 from arpc.options import is_time
 
 from .lag import Lag
+from .matching import matching
 from .refusing import check_count, refused
 from .slots import Slots
 
@@ -47,18 +47,16 @@ class LoadShed(Layer):
         for name, value in (("max_lag", max_lag), ("interval", interval)):
             if value is not None and not is_time(value):
                 raise ValueError(f"{name} is seconds above 0, not {value!r}")
-        if isinstance(exempt, str):
-            raise ValueError(f"exempt is a list of methods or patterns: [{exempt!r}]")
         self.max_inflight = max_inflight
         self.max_lag = max_lag
         self.interval = interval
-        self.exempt = tuple(exempt)
+        self._exempt = matching(exempt, "exempt")
         self._clock = clock
         self._slots = None if max_inflight is None else Slots(max_inflight, clock)
         self._lags: WeakKeyDictionary[asyncio.AbstractEventLoop, Lag] = WeakKeyDictionary()
 
     def wrap(self, call_next: Next, target: Target) -> Next:
-        if any(fnmatchcase(target.method, pattern) for pattern in self.exempt):
+        if self._exempt(target.method):
             return call_next
         chain = call_next
         if self._slots is not None:

@@ -8,7 +8,6 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Coroutine, Iterable
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from arpc.codes import Code
@@ -18,6 +17,7 @@ from arpc.identity import Identity
 from arpc.middleware import Layer, Next, Target, refusal
 from arpc.router import Router
 
+from ..matching import matching
 from .attempts import Attempts, attempts_by_peer
 from .credential import Credential, parse_authorization, parse_body
 from .scheme import Scheme
@@ -56,8 +56,6 @@ class Auth(Layer):
         attempts: int = 5,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if isinstance(public, str):
-            raise TypeError(f'public is a list of methods: ["{public}"]')
         if not isinstance(cast(object, attempts), int) or attempts < 1:
             raise ValueError(f"attempts is a number above 0, not {attempts!r}")
         if not schemes:
@@ -68,7 +66,7 @@ class Auth(Layer):
                 raise TypeError(f"a scheme is an object with accepts and authenticate, not {scheme!r}")
             self._schemes.setdefault(scheme.accepts, []).append(scheme)
         self.method = method
-        self._public = (method, *public)
+        self._public = matching(public, "public")
         self._attempts = attempts
         self._clock = clock
         self._by_peer = attempts_by_peer()
@@ -80,7 +78,7 @@ class Auth(Layer):
         self.router.handle(method, codec="json")(self._answer)
 
     def wrap(self, call_next: Next, target: Target) -> Next:
-        if any(fnmatchcase(target.method, pattern) for pattern in self._public):
+        if target.method == self.method or self._public(target.method):
             return call_next
         clock = self._clock
 
