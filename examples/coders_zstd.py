@@ -36,9 +36,9 @@ class ToldLz4(Lz4):
 
 
 async def main() -> None:
-    # An end that has both would compress twice, in vain. A server has both for the sake of different clients.
+    # Of those that both ends have, the first one compresses.
     coders = [ToldZstd(threshold=1024, level=3), ToldLz4(threshold=1024)]
-    clients: list[Sequence[Coder]] = [[Zstd()], [Lz4()], []]
+    clients: list[Sequence[Coder]] = [[Zstd()], [Lz4()], [Zstd(), Lz4()], []]
     async with arpc.serve("tcp://127.0.0.1:0", router, coders=coders) as server:
         for mine in clients:
             async with arpc.connect(server.address, coders=mine) as peer:

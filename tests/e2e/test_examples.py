@@ -80,6 +80,7 @@ PRINTS = {
     "coders_zstd": [
         "a client with ['zstd']\n    zstd left ",
         "a client with ['lz4']\n    lz4 left ",
+        "a client with ['zstd', 'lz4']\n    zstd left ",
         "a client with []\n    1000 rows from a server with ['zstd', 'lz4']",
     ],
     "concurrency": [

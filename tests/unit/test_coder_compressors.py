@@ -193,3 +193,13 @@ def test_options_that_make_no_sense(make: Any, options: dict[str, Any], says: st
 def test_levels(make: Any, level: int) -> None:
     plain = frame(b"abcdefgh" * 1000)
     assert make(0).decode(make(0, level).encode(plain, {}), {}, LIMIT) == plain
+
+
+@pytest.mark.parametrize("first", MAKERS.values(), ids=MAKERS)
+@pytest.mark.parametrize("second", MAKERS.values(), ids=MAKERS)
+def test_what_is_compressed_is_not_compressed_again(first: Any, second: Any) -> None:
+    plain = frame(bytes(10_000_000))
+    coded = first(0).encode(plain, {})
+    assert len(coded) > 300  # it would still become shorter
+    assert second(0).encode(coded, {}) == coded
+    assert first(0).decode(coded, {}, 1 << 24) == plain

@@ -7,7 +7,7 @@ from typing import Any
 
 from arpc.coders import Coder, make_frame
 from arpc.errors import RemoteProtocolError
-from arpc.frame import HEADER_SIZE
+from arpc.frame import CODED, HEADER_SIZE
 
 __all__ = ["Compressor", "check_number"]
 
@@ -16,7 +16,8 @@ START = 5
 
 
 class Compressor(Coder):
-    """Compresses frames of over ``threshold`` bytes, header included, where that makes them shorter.
+    """Compresses frames of over ``threshold`` bytes, header included, where that makes them shorter. Of several in
+    use the first one that does so is the only one.
 
     What it makes has at least 16 bytes, and begins with 0x1f or is put behind such a byte: ``mark``.
     """
@@ -38,7 +39,7 @@ class Compressor(Coder):
         raise NotImplementedError
 
     def encode(self, frame: bytes, values: Mapping[str, Any]) -> bytes:
-        if len(frame) <= self.threshold:
+        if len(frame) <= self.threshold or frame[START] == CODED:  # what another has compressed is left at that
             return frame
         packed = self.compress(frame[START:])
         if not HEADER_SIZE <= START + len(self.mark) + len(packed) < len(frame):
