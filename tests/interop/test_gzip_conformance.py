@@ -1,4 +1,4 @@
-"""All that Go and Python do with each other, streams too, again with every frame compressed that can be.
+"""All that Go and Python do with each other, streams too, again with frames of over 64 bytes compressed.
 
 Who calls, or opens, has dialled: that the roles do not matter is tested without gzip."""
 
@@ -23,12 +23,12 @@ BIT = 1 << 7
 @pytest.fixture
 async def peer(request: pytest.FixtureRequest, start_go: StartGo, service: PythonService) -> AsyncIterator[arpc.Peer]:
     if request.cls in (TestPythonCallsGo, TestPythonOpensStreams):
-        address: str = (await start_go("-gzip", "0", "server").line())["address"]
-        async with arpc.connect(address, service.router, coders=[Gzip(0)]) as dialled:
+        address: str = (await start_go("-gzip", "64", "server").line())["address"]
+        async with arpc.connect(address, service.router, coders=[Gzip(64)]) as dialled:
             yield dialled
     else:
-        async with arpc.serve("tcp://127.0.0.1:0", service.router, coders=[Gzip(0)]) as server:
-            start_go("-gzip", "0", "client", server.address)
+        async with arpc.serve("tcp://127.0.0.1:0", service.router, coders=[Gzip(64)]) as server:
+            start_go("-gzip", "64", "client", server.address)
             yield await asyncio.wait_for(service.ready.get(), PATIENCE)
 
 
