@@ -137,6 +137,7 @@ class Cache(Layer):
     async def _make(self, call_next: Next, ctx: Context, flight: Flight, encode: Callable[[Any], bytes]) -> Any:
         """Makes the call, for all who wait."""
         others = frozenset(ctx.sent_metadata or ())
+        identity = None if ctx.outgoing else ctx.peer.identity
         try:
             result = await call_next(ctx)
         except BaseException as error:
@@ -148,7 +149,8 @@ class Cache(Layer):
                 self._land(flight, failure, seconds)
             raise
         data = _body(result, encode)
-        if data is None:
+        if data is None or not (ctx.outgoing or ctx.peer.identity is identity):
+            # It is no body, or what was done was to authenticate, which each peer has to do.
             self._flights.fail(flight)
             return result
         metadata = {key: value for key, value in (ctx.sent_metadata or {}).items() if key not in others}

@@ -36,10 +36,17 @@ class Timeout(Layer):
             return call_next
         seconds = self.seconds
 
+        async def shortened(ctx: Any) -> Any:
+            before = ctx.shorten(seconds)  # what stands inside, a Retry, waits for nothing that is past it
+            try:
+                return await _limited(call_next(ctx), ctx, seconds)
+            finally:
+                ctx.restore(before)
+
         def limited(ctx: Context) -> Coroutine[Any, Any, Any]:
             return cast("Coroutine[Any, Any, Any]", _limited(call_next(ctx), ctx, seconds))
 
-        return limited
+        return shortened if target.outgoing else limited
 
 
 @coroutine

@@ -330,3 +330,10 @@ async def test_mistakes_are_raised() -> None:
             await server.broadcast("", 1)
         with pytest.raises(arpc.LoopError):
             await asyncio.to_thread(lambda: asyncio.run(server.broadcast("/news", 1)))
+
+
+async def test_a_broadcast_to_one_peer_that_is_no_list() -> None:
+    async with arpc.serve("mem://0", arpc.Router()) as server, arpc.connect(server.address) as client:
+        wrong: Any = client
+        with pytest.raises(TypeError, match=r"to= is a list of peers"):
+            await server.broadcast("/x", to=wrong)

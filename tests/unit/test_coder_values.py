@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arpc.coders import Appender, MsgpackValues, OpenTracing, SpanContext
+from arpc.coders import Appender, Gzip, MsgpackValues, OpenTracing, SpanContext, check_coders
 from arpc.errors import LimitExceeded, RemoteProtocolError
 from arpc.frame import CANCEL, CODED, NOTIFY, encode
+from arpc.options import Options
 from arpc_codecs.coders.tracing import decode_span, encode_span
 
 LIMIT = 1 << 20
@@ -271,3 +272,9 @@ def test_the_coder() -> None:
 def test_ids_have_64_bits(ids: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="has 64 bits"):
         SpanContext(*ids)
+
+
+def test_coders_that_hide_what_another_has_to_see() -> None:
+    with pytest.raises(ValueError, match="'msgpack-values' has to see the method, which 'gzip' may hide"):
+        check_coders([Gzip(), MsgpackValues()], Options())
+    check_coders([MsgpackValues(), Gzip()], Options())

@@ -34,6 +34,7 @@ class MsgpackValues(Coder):
     """
 
     name = "msgpack-values"
+    reads_method = True
     required = True
     carries = None
     overhead = len(_encode(Payload(b"", None))) + 3  # the length of a body takes one byte, or up to four

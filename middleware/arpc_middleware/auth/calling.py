@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from arpc.codes import Code
 from arpc.context import Context
-from arpc.errors import CallTimeout, ConnectionClosed, RemoteError
+from arpc.errors import CallTimeout, ConnectionClosed, MethodNotFound, RemoteError
 from arpc.identity import Identity
 from arpc.middleware import Layer, Next, Target
 
@@ -142,13 +142,16 @@ class BearerToken(Credentials):
         super().__init__(method=method, clock=clock)
         given = cast(object, token)
         if not callable(given) and (not isinstance(given, str) or not given):
-            raise TypeError("a token is a text, or a function that returns one")
+            raise TypeError("a token is a text that is not empty, or a function that returns one")
         self._token = token
         self.renews = callable(token)
 
     async def credential(self) -> Credential:
         token = self._token() if callable(self._token) else self._token
-        return Credential("bearer", token=await token if inspect.isawaitable(token) else token)
+        shown = cast(object, await token if inspect.isawaitable(token) else token)
+        if not isinstance(shown, str) or not shown:
+            raise TypeError(f"the function of a BearerToken returns a token, a text that is not empty, not {shown!r}")
+        return Credential("bearer", token=shown)
 
 
 class Password(Credentials):
@@ -176,7 +179,11 @@ async def authenticate(peer: Peer, credentials: Credentials, *, timeout: float |
 
 
 async def _show(peer: Peer, method: str, credential: Credential, timeout: float | None) -> Accepted:
-    return await peer.call(method, credential.encode(), returns=Accepted, timeout=timeout, codec="json")
+    try:
+        return await peer.call(method, credential.encode(), returns=Accepted, timeout=timeout, codec="json")
+    except MethodNotFound as error:
+        text = f"{peer.address} does not serve {method}, by which peers authenticate: include auth.router there"
+        raise MethodNotFound(text) from error
 
 
 def _seen(task: asyncio.Task[None]) -> None:
