@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -84,7 +84,7 @@ def _values(raw: msgspec.Raw) -> dict[Any, Any]:
     size = len(memoryview(raw))
     if size > MAX_VALUES:
         raise LimitExceeded(f"metadata of {size} bytes: a message carries at most {MAX_VALUES}")
-    values = _decode_values(raw) or {}
+    values: dict[Any, Any] = _decode_values(raw) or {}
     if size > MAX_CONTAINERS and _containers(values) > MAX_CONTAINERS:
         raise LimitExceeded(f"metadata of more than {MAX_CONTAINERS} maps and lists")
     return values
@@ -95,9 +95,11 @@ def _containers(value: Any) -> int:
     count, left = 0, [value]
     while left:
         one = left.pop()
-        if isinstance(one, (dict, list, tuple)):
+        if isinstance(one, dict):
+            table = cast("dict[object, Any]", one)
             count += 1
-            left.extend(one)
-            if isinstance(one, dict):
-                left.extend(one.values())
+            left += (*table, *table.values())
+        elif isinstance(one, list | tuple):
+            count += 1
+            left += cast("list[Any]", one)
     return count
