@@ -32,8 +32,9 @@ class Cache(Layer):
     unless ``key`` says so; those of an answer are kept with it.
 
     ``methods``: names, or patterns such as ``"/get*"``, of methods that change nothing. At most ``max_entries`` answers
-    are kept, and ``max_bytes`` of bodies; the one not asked for longest goes first. Errors are not kept, but for those
-    whose code ``errors`` names, for the seconds given there: ``errors={"not_found": 5}``.
+    are kept, and ``max_bytes`` of bodies, metadata and details of errors; the one not asked for longest goes first.
+    Errors are not kept, but for those whose code ``errors`` names, for the seconds given there:
+    ``errors={"not_found": 5}``.
 
     While an answer is being made, those who ask the same wait for it, each as long as its own deadline allows. If it
     fails, or is given up, one of them makes it in turn. Around handlers, middleware further out gets the result as

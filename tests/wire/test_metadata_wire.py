@@ -129,7 +129,7 @@ def test_details_give_way_first_then_the_text(make: Agree, caplog: pytest.LogCap
         (2, b"text" + code),
         (0, b"text"),
     ]
-    assert caplog.text.count("the details of an error do not travel") == 2
+    assert caplog.text.count("the details of an error cannot travel") == 2
 
 
 @agreed_sides
