@@ -44,10 +44,12 @@ async def test_a_limit_outside_that_has_no_queue(limit: Callable[[], Layer]) -> 
 
 
 async def test_a_stream_and_a_notify_authenticate_in_a_limit_too() -> None:
-    async with linked(Auth(tokens()), outgoing=[ConcurrencyLimit(1), BearerToken(TOKEN)]) as link:
-        async with link.client.open_stream("/count", returns=int, timeout=5) as stream:
-            await stream.send(1)
-            assert await stream.recv() == 2
+    async with (
+        linked(Auth(tokens()), outgoing=[ConcurrencyLimit(1), BearerToken(TOKEN)]) as link,
+        link.client.open_stream("/count", returns=int, timeout=5) as stream,
+    ):
+        await stream.send(1)
+        assert await stream.recv() == 2
     async with linked(Auth(tokens()), outgoing=[ConcurrencyLimit(1), BearerToken(TOKEN)]) as link:
         await asyncio.wait_for(link.client.notify("/whoami"), 5)
 
