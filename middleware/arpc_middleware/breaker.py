@@ -16,6 +16,7 @@ from arpc.middleware import Layer, Next, Target, refusal
 from arpc.options import is_time
 
 from .circuit import Circuit, State
+from .refusing import EARLY
 
 if TYPE_CHECKING:
     from arpc.peer import Peer
@@ -140,7 +141,7 @@ class CircuitBreaker(Layer):
         return result
 
     def _judge(self, ctx: Context, error: BaseException, circuit: Circuit, period: int) -> None:
-        if not ctx.outgoing and (isinstance(error, asyncio.CancelledError) or ctx.remaining() == 0):
+        if not ctx.outgoing and (isinstance(error, asyncio.CancelledError) or _is_late(ctx)):
             circuit.left(period)  # the caller has chosen when: else any could shut a method to the others
         elif self._counts(ctx, error):
             circuit.failed(period)
@@ -164,6 +165,12 @@ def _refused(ctx: Context, circuit: Circuit) -> Exception:
 
 def _is_failure(ctx: Context, error: BaseException) -> bool:
     return ctx.code_of(error) in _FAILURES and not isinstance(error, CallRefused)  # which was not sent
+
+
+def _is_late(ctx: Context) -> bool:
+    """Whether the caller's deadline is over, to the rounding of the loop's timers."""
+    left = ctx.remaining()
+    return left is not None and left <= EARLY
 
 
 def _was_answered(ctx: Context, error: BaseException) -> bool:
