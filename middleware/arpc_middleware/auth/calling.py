@@ -32,10 +32,6 @@ TIMEOUT: Final = 30.0
 """Seconds within which the other side has to answer."""
 
 
-Call = Callable[..., Awaitable[Any]]
-"""As :meth:`Peer.call`."""
-
-
 @dataclass
 class Accepted:
     """The answer of a peer that has accepted a credential."""
@@ -44,6 +40,10 @@ class Accepted:
     roles: list[str] = field(default_factory=list[str])
     expires_in: float | None = None
     """Seconds after which the identity ends."""
+
+
+Call = Callable[..., Awaitable[Accepted]]
+"""As :meth:`Peer.call`, for this answer."""
 
 
 class Admission(NamedTuple):
