@@ -28,6 +28,7 @@ An error that closed a connection is the ``__cause__`` of what that connection's
 
 from __future__ import annotations
 
+from sys import float_info
 from typing import Any, Final, cast
 
 __all__ = [
@@ -157,7 +158,9 @@ class CallRefused(ArpcError):
 
 def _retry_after(details: Any) -> float | None:
     seconds = cast("dict[object, object]", details).get("retry_after") if isinstance(details, dict) else None
-    return float(seconds) if isinstance(seconds, (int, float)) and seconds >= 0 else None
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        return None
+    return float(seconds) if 0 <= seconds <= float_info.max else None
 
 
 class Overstock(ArpcError):

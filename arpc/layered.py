@@ -21,8 +21,9 @@ from .frame import NOTIFY, REQUEST, STREAM, STREAM_LOCAL, encode_method
 from .opener import Opens, open_stream
 from .outgoing import Outgoing
 from .peer import Peer
+from .stepping import resume
 from .stream import Stream, error_text
-from .wheel import TICK
+from .wheel import NEVER, TICK
 
 __all__ = ["Layered"]
 
@@ -104,13 +105,30 @@ class Layered(Peer):
         codec: str | Codec | None = None,
     ) -> None:
         name, data = self._message(method, body, codec)
-        ctx = Outgoing(self, NOTIFY, name, bytes(data), metadata, None, _try_notify)
+        sent = False
+
+        async def send(ctx: Outgoing) -> None:
+            nonlocal sent
+            Peer.try_notify(ctx.peer, ctx.method, ctx.body, metadata=metadata_now(ctx))
+            sent = True
+
+        ctx = Outgoing(self, NOTIFY, name, bytes(data), metadata, None, send)
         try:
-            _step(self._chains.messages[method](ctx), method)
+            sending = self._chains.messages[method](ctx)
+            waits = sending.send(None)
+        except StopIteration:
+            ctx.end(None)
         except BaseException as error:
             ctx.end(error)
             raise
-        ctx.end(None)
+        else:
+            if sent:
+                _ = self._go_on(_end_of_notify(ctx, sending, waits), method)
+                return
+            sending.close()
+            refused = Overstock(f"a middleware would have to wait; {method} was not sent")
+            ctx.end(refused)
+            raise refused
 
     async def _open_stream(self, opens: Opens) -> Stream[Any, Any]:
         """The chain stands around all of the stream, in a task of its own: it goes on when the stream has ended."""
@@ -122,28 +140,38 @@ class Layered(Peer):
         opened: asyncio.Future[Stream[Any, Any]] = endpoint.loop.create_future()
 
         async def send(ctx: Outgoing) -> None:
+            if opened.cancelled():
+                raise asyncio.CancelledError  # a middleware goes on although nobody wants the stream any more
             if opened.done():
                 raise RuntimeError(f"the stream {opens.method} was opened before: call_next opens it once")
             opens.metadata = await metadata_of(ctx)
             opens.limit = time_left(ctx)
             stream = await open_stream(self._connection, opens)
             ctx.opened(stream)
+            if opened.cancelled():
+                stream.leave()
+                raise asyncio.CancelledError
             opened.set_result(stream)
             error = await stream.wait_closed()
             if error is not None:
                 raise error
 
         ctx = Outgoing(self, STREAM | STREAM_LOCAL, method, body, opens.metadata, opens.limit, send)
-        task = endpoint.loop.create_task(self._stand_around(ctx, opened), name=f"arpc outgoing {opens.method}")
-        self._chains.open.add(task)
-        task.add_done_callback(self._chains.open.discard)
+        task = self._go_on(self._stand_around(ctx, opened), opens.method)
         try:
-            return await asyncio.shield(opened)
+            return await opened
         except asyncio.CancelledError:
-            if opened.done() and not opened.cancelled() and opened.exception() is None:
+            if not opened.cancelled() and opened.exception() is None:
                 opened.result().leave()
             task.cancel()
             raise
+
+    def _go_on(self, chain: Coroutine[Any, Any, None], method: str) -> asyncio.Task[None]:
+        """Runs a chain, or the rest of one, in a task of its own."""
+        task = self._endpoint.loop.create_task(chain, name=f"arpc outgoing {method}")
+        self._chains.open.add(task)
+        task.add_done_callback(self._chains.open.discard)
+        return task
 
     async def _stand_around(self, ctx: Outgoing, opened: asyncio.Future[Stream[Any, Any]]) -> None:
         error: BaseException | None = None
@@ -169,7 +197,9 @@ async def metadata_of(ctx: Outgoing) -> Mapping[str, Any] | None:
     if ctx.attached:
         connection = ctx.peer._connection
         if not connection.session.ready:
-            await connection.endpoint.until_ready(connection)
+            seconds = time_left(ctx)
+            endpoint = connection.endpoint
+            await endpoint.until_ready(connection, NEVER if seconds is None else endpoint.wheel.slots[seconds])
     return metadata_now(ctx)
 
 
@@ -193,23 +223,25 @@ def time_left(ctx: Outgoing) -> float | None:
 
 
 async def _call(ctx: Outgoing) -> bytes:
+    metadata = await metadata_of(ctx) if ctx.attached else ctx.given_metadata  # which may take of the time
     return await Peer.call(
         ctx.peer,
         ctx.method,
         ctx.body,
         returns=bytes,
         timeout=time_left(ctx),
-        metadata=await metadata_of(ctx) if ctx.attached else ctx.given_metadata,
+        metadata=metadata,
         answer_metadata=ctx.answer_metadata,
     )
 
 
 async def _call_by_default(ctx: Outgoing) -> bytes:
     """As :func:`_call`; the default timeout does not travel unless a part of it is over."""
-    if time_left(ctx) != ctx.seconds or ctx.attached:
+    metadata = await metadata_of(ctx) if ctx.attached else ctx.given_metadata
+    if time_left(ctx) != ctx.seconds:
         return await _call(ctx)
     return await Peer.call(
-        ctx.peer, ctx.method, ctx.body, returns=bytes, metadata=ctx.given_metadata, answer_metadata=ctx.answer_metadata
+        ctx.peer, ctx.method, ctx.body, returns=bytes, metadata=metadata, answer_metadata=ctx.answer_metadata
     )
 
 
@@ -217,15 +249,14 @@ async def _notify(ctx: Outgoing) -> None:
     await Peer.notify(ctx.peer, ctx.method, ctx.body, metadata=await metadata_of(ctx))
 
 
-async def _try_notify(ctx: Outgoing) -> None:
-    Peer.try_notify(ctx.peer, ctx.method, ctx.body, metadata=metadata_now(ctx))
-
-
-def _step(sending: Coroutine[Any, Any, Any], method: str) -> None:
-    """Runs a chain that may not wait. Overstock if it would."""
+async def _end_of_notify(ctx: Outgoing, sending: Coroutine[Any, Any, Any], waits: Any) -> None:
+    """What a chain around ``try_notify`` still does when the message has been sent: nobody waits for it."""
     try:
-        sending.send(None)
-    except StopIteration:
-        return
-    sending.close()
-    raise Overstock(f"a middleware would have to wait; {method} was not sent")
+        await resume(sending, waits)
+    except BaseException as error:
+        ctx.end(error)
+        if not isinstance(error, Exception):
+            raise
+        log.exception("a middleware failed after it had sent the notify %s", ctx.method)
+    else:
+        ctx.end(None)

@@ -109,7 +109,7 @@ class Outgoing(Context):
         What is attached to it, what comes beside its answer and who asks for its end is its own; ``state`` is shared.
         Whoever makes it says how it went, by :meth:`end`.
         """
-        one = Outgoing(self.peer, self._frame[0], self._frame[4], self._frame[5], self._given, self.seconds, self.send)
+        one = Outgoing(self.peer, self._frame[0], self._frame[4], self.body, self._given, self.seconds, self.send)
         one._deadline = self._deadline
         one._attached = None if self._attached is None else dict(self._attached)
         one._state = self.state

@@ -167,6 +167,9 @@ class Peer(Caller):
         """
         return self._opening(Opens(method, returns, Any, body, items, ends=True), options)
 
+    call_directly = Caller.call
+    """As :meth:`call`, past the middleware of ``outgoing=``: for what such a middleware asks on its own account."""
+
     def _opening(self, opens: Opens, options: StreamKeywords) -> OpeningStream[Any, Any]:
         if unknown := options.keys() - StreamKeywords.__annotations__.keys():
             known = ", ".join(StreamKeywords.__annotations__)

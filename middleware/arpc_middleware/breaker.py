@@ -16,6 +16,7 @@ from arpc.middleware import Layer, Next, Target, refusal
 from arpc.options import is_time
 
 from .circuit import Circuit, State
+from .refusing import EARLY
 
 if TYPE_CHECKING:
     from arpc.peer import Peer
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["CircuitBreaker"]
 
 log = logging.getLogger("arpc")
+
+METHODS: Final = 4096
+"""Methods whose circuits are kept."""
 
 _FAILURES: Final = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.INTERNAL})
 
@@ -37,7 +41,8 @@ class CircuitBreaker(Layer):
 
     ``per``: a circuit for each ``"method"``, or for each ``"peer"``: a server that calls many clients takes the latter.
     ``counts``: whether an error, asked with the context, is a failure; by default those with the codes ``unavailable``,
-    ``deadline_exceeded`` and ``internal``, a CallTimeout and a ConnectionClosed. ``on_change``: called with the method
+    ``deadline_exceeded`` and ``internal``, a CallTimeout and a ConnectionClosed. A handler that its caller's deadline
+    has ended has not failed, whatever ``counts`` says. ``on_change``: called with the method
     or peer and the new state, ``"closed"``, ``"open"`` or ``"half-open"``; what it raises is logged.
 
     It stands on both sides: around a handler it gives what that depends on time to recover. Streams pass; so do
@@ -92,10 +97,21 @@ class CircuitBreaker(Layer):
                 return self._guarded(call_next, ctx, circuit)
 
             return guarded_by_peer
-        circuit = self._methods.get(target.method)
-        if circuit is None:
-            circuit = self._methods[target.method] = self._circuit(lambda: target.method)
-        return lambda ctx: self._guarded(call_next, ctx, circuit)
+        method = target.method
+
+        def guarded_by_method(ctx: Context) -> Coroutine[Any, Any, Any]:
+            circuit = self._methods.get(method)
+            return self._guarded(call_next, ctx, self._added(method) if circuit is None else circuit)
+
+        return guarded_by_method
+
+    def _added(self, method: str) -> Circuit:
+        """A new circuit. Of too many those that are closed are forgotten, and then the oldest."""
+        if len(self._methods) >= METHODS:
+            not_closed = [entry for entry in self._methods.items() if not entry[1].closed]
+            self._methods = dict(not_closed[-METHODS // 2 :])
+        circuit = self._methods[method] = self._circuit(lambda: method)
+        return circuit
 
     def _circuit(self, of: Callable[[], str | Peer | None]) -> Circuit:
         def changed(state: State) -> None:
@@ -118,20 +134,16 @@ class CircuitBreaker(Layer):
         period = circuit.period
         try:
             result = await call_next(ctx)
-        except asyncio.CancelledError as error:
-            if ctx.outgoing:
-                self._judge(ctx, error, 0, circuit, period)
-            else:
-                ctx.on_end(self._judge, circuit, period)  # which tells a deadline from a caller that has given up
-            raise
         except BaseException as error:
-            self._judge(ctx, error, 0, circuit, period)
+            self._judge(ctx, error, circuit, period)
             raise
         circuit.succeeded(period)
         return result
 
-    def _judge(self, ctx: Context, error: BaseException | None, size: int, circuit: Circuit, period: int) -> None:
-        if error is not None and self._counts(ctx, error):
+    def _judge(self, ctx: Context, error: BaseException, circuit: Circuit, period: int) -> None:
+        if not ctx.outgoing and (isinstance(error, asyncio.CancelledError) or _is_late(ctx)):
+            circuit.left(period)  # the caller has chosen when: else any could shut a method to the others
+        elif self._counts(ctx, error):
             circuit.failed(period)
         elif _was_answered(ctx, error):
             circuit.succeeded(period)
@@ -155,6 +167,12 @@ def _is_failure(ctx: Context, error: BaseException) -> bool:
     return ctx.code_of(error) in _FAILURES and not isinstance(error, CallRefused)  # which was not sent
 
 
-def _was_answered(ctx: Context, error: BaseException | None) -> bool:
+def _is_late(ctx: Context) -> bool:
+    """Whether the caller's deadline is over, to the rounding of the loop's timers."""
+    left = ctx.remaining()
+    return left is not None and left <= EARLY
+
+
+def _was_answered(ctx: Context, error: BaseException) -> bool:
     """Whether an error that is no failure shows that there is somebody who answers."""
     return isinstance(error, RemoteError) if ctx.outgoing else isinstance(error, Exception)

@@ -28,6 +28,10 @@ log = logging.getLogger("arpc")
 Observer = Callable[[Outgoing, Exception, int, float], object]
 
 
+LONGEST: Final = 3600
+"""Seconds that the other side may ask to wait for where this side has said no time: it is not to wait for ever."""
+
+
 class Default(Enum):
     BUDGET = "a budget of its own"
 
@@ -44,9 +48,9 @@ class Retry(Layer):
 
     ``attempts``: how many in all, the first one included; None for any number. ``timeout``: seconds after which no
     attempt begins; None for ever. Before attempt n + 1 it waits ``min(wait_max, wait_initial * wait_exp_base ** (n - 1)
-    + random up to wait_jitter)`` seconds; where the error says ``retry_after``, that long and the jitter. These names
-    and defaults are those of stamina. No attempt begins that the caller's deadline, or ``timeout``, does not leave the
-    time to wait for.
+    + random up to wait_jitter)`` seconds; where the error says ``retry_after``, that long and the jitter, unless that
+    is more than an hour and there is neither a ``timeout`` nor a deadline. These names and defaults are those of
+    stamina. No attempt begins that the caller's deadline, or ``timeout``, does not leave the time to wait for.
 
     ``idempotent``: methods, or patterns such as ``"/get*"``, that do no harm when they are executed twice; or a
     function that is asked with the context. ``budget``: shared with others, or None for none. ``on_retry``: called as
@@ -165,6 +169,11 @@ class Retry(Layer):
             raise self._noted(error, ctx, attempt, began, why)
         if self._timeout is not None and self._clock() - began + wait >= self._timeout:
             why = f"the next would wait {wait:.3g} s, past the timeout of {self._timeout:g} s"
+            raise self._noted(error, ctx, attempt, began, why)
+        if left is None and self._timeout is None and wait > max(LONGEST, self._wait_max):
+            why = (
+                f"the other side asks to wait {wait:.3g} s, and without a deadline or timeout= the most is {LONGEST} s"
+            )
             raise self._noted(error, ctx, attempt, began, why)
         return wait
 

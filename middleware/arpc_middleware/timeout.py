@@ -23,7 +23,8 @@ class Timeout(Layer):
     ``deadline_exceeded``; around what goes out: cancels a call, its retries included, with a CallTimeout.
 
     It bounds what suspends: a plain function that blocks the event loop, and the thread of a ``threaded=True`` handler,
-    cannot be stopped. Streams, which may last, have timeouts of their own: ``router.stream(..., timeout=)``.
+    cannot be stopped. Streams, which may last, have timeouts of their own: ``router.stream(..., timeout=)``. Notifies
+    that go out pass, since they want no answer.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -44,6 +45,8 @@ class Timeout(Layer):
                 ctx.restore(before)
 
         def limited(ctx: Context) -> Coroutine[Any, Any, Any]:
+            if ctx.outgoing and ctx.kind == "notify":
+                return call_next(ctx)  # try_notify may be called where there is no task to bound
             return cast("Coroutine[Any, Any, Any]", _limited(call_next(ctx), ctx, seconds))
 
         return shortened if target.outgoing else limited

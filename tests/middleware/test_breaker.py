@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import arpc
-from arpc.middleware import CircuitBreaker, Layer, Next
+from arpc.middleware import CircuitBreaker, Layer, Middleware, Next, Timeout
 from tests.middleware.scripted import Clock, Script
 from tests.tools import eventually
 
@@ -52,13 +52,13 @@ def clock() -> Clock:
 
 
 @asynccontextmanager
-async def outgoing(service: Service, *layers: Layer, address: str = "mem://0") -> AsyncIterator[arpc.Client]:
+async def outgoing(service: Service, *layers: Middleware, address: str = "mem://0") -> AsyncIterator[arpc.Client]:
     async with arpc.serve(address, service.router) as server, arpc.connect(server.address, outgoing=layers) as peer:
         yield peer
 
 
 @asynccontextmanager
-async def incoming(service: Service, *layers: Layer, address: str = "mem://0") -> AsyncIterator[arpc.Client]:
+async def incoming(service: Service, *layers: Middleware, address: str = "mem://0") -> AsyncIterator[arpc.Client]:
     serving = arpc.serve(address, service.router, middleware=layers)
     async with serving as server, arpc.connect(server.address) as peer:
         yield peer
@@ -196,8 +196,8 @@ async def test_what_counts_can_be_said(service: Service) -> None:
         assert breaker.state("/get") == "open"
 
 
-async def test_a_handler_that_its_deadline_ends_has_failed(service: Service) -> None:
-    breaker = CircuitBreaker(1)
+async def test_a_handler_that_its_callers_deadline_ends_has_not_failed(service: Service) -> None:
+    breaker = CircuitBreaker(1, counts=lambda ctx, error: True)
     service.release.clear()
     async with incoming(service, breaker) as peer:
         call = asyncio.create_task(peer.call("/put", timeout=None))
@@ -207,8 +207,52 @@ async def test_a_handler_that_its_deadline_ends_has_failed(service: Service) -> 
             await call
         with pytest.raises(arpc.CallTimeout):
             await peer.call("/get", timeout=0.02)
-        await eventually(lambda: breaker.state("/get") == "open")
-        assert breaker.state("/put") == "closed"
+        await eventually(lambda: not peer.stats.pending)
+        service.release.set()
+        assert await peer.call("/get", returns=int) == 3
+        assert breaker.state("/get") == breaker.state("/put") == "closed"
+
+
+async def test_what_fails_after_its_callers_deadline_says_nothing(service: Service) -> None:
+    async def late(ctx: arpc.Context, call_next: Next) -> Any:
+        try:
+            return await call_next(ctx)
+        except asyncio.CancelledError:
+            raise DOWN from None
+
+    breaker = CircuitBreaker(1)
+    service.release.clear()
+    async with incoming(service, breaker, late) as peer:
+        with pytest.raises((arpc.CallTimeout, arpc.RemoteError)):  # whichever comes first
+            await peer.call("/get", timeout=0.02)
+        service.release.set()
+        assert await peer.call("/get", returns=int) == 2
+
+
+async def test_a_timeout_of_the_handlers_own_has_failed(service: Service) -> None:
+    breaker = CircuitBreaker(1)
+    service.release.clear()
+    async with incoming(service, breaker, Timeout(0.01)) as peer:
+        with pytest.raises(arpc.RemoteError, match=r"took longer than 0\.01 s"):
+            await peer.call("/get", timeout=5)
+        assert breaker.state("/get") == "open"
+
+
+async def test_circuits_of_so_many_methods_that_some_are_forgotten(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arpc_middleware.breaker.METHODS", 4)
+    breaker = CircuitBreaker(1, counts=lambda ctx, error: ctx.method.startswith("/bad"))
+    async with outgoing(service, breaker) as peer:
+        for method in ("/bad1", "/fine1", "/fine2", "/fine3", "/fine4"):
+            with pytest.raises(arpc.MethodNotFound):
+                await peer.call(method)
+        assert breaker.state("/bad1") == "open"  # those that are closed go first
+        for method in ("/bad2", "/bad3", "/bad4", "/bad5"):
+            with pytest.raises(arpc.MethodNotFound):
+                await peer.call(method)
+        states = [breaker.state(f"/bad{number}") for number in range(1, 6)]
+        assert states == ["closed", "open", "open", "open", "open"]
 
 
 @pytest.mark.parametrize("side", [outgoing, incoming])

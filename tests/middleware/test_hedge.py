@@ -268,6 +268,24 @@ async def test_an_error_that_comes_with_the_answer_is_not_reported(
     assert not caplog.records
 
 
+async def test_what_stands_outside_may_change_what_is_sent() -> None:
+    router = arpc.Router()
+
+    @router.handle("/get")
+    async def get(body: bytes) -> bytes:
+        return body
+
+    async def changes(ctx: arpc.Context, call_next: Next) -> Any:
+        ctx.body = b"changed"
+        return await call_next(ctx)
+
+    async with (
+        arpc.serve("mem://0", router) as server,
+        arpc.connect(server.address, outgoing=[changes, hedge()]) as peer,
+    ):
+        assert await peer.call("/get", b"given", returns=bytes) == b"changed"
+
+
 async def test_an_answer_that_is_none(service: Service) -> None:
     async def wrong(ctx: arpc.Context, call_next: Next) -> Any:
         return 5

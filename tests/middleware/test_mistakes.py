@@ -106,7 +106,7 @@ async def test_auth_that_is_not_served() -> None:
         arpc.serve("mem://0", make_router(), middleware=[auth]) as server,
         arpc.connect(server.address, outgoing=[BearerToken(ANN)]) as peer,
     ):
-        with pytest.raises(arpc.MethodNotFound, match=r"does not serve /auth, .* include auth\.router there"):
+        with pytest.raises(arpc.MethodNotFound, match=r"does not serve /auth, .*: include auth\.router there"):
             await peer.call("/who")
 
 

@@ -355,3 +355,16 @@ def test_options_that_make_no_sense(options: Any, problem: str) -> None:
 def test_a_budget_that_makes_no_sense(tokens: float, ratio: float) -> None:
     with pytest.raises(ValueError, match=r"^(tokens|ratio) is "):
         RetryBudget(tokens, ratio)
+
+
+@pytest.mark.parametrize("options", [{}, {"wait_max": 10_000.0}])
+async def test_no_wait_without_end_is_asked_of_it(service: Service, options: dict[str, Any]) -> None:
+    clock = Clock()
+    service.errors = [unavailable(retry_after=5000), unavailable(retry_after=1e300)]
+    retry = Retry(timeout=None, clock=clock, sleep=clock.sleep, **{**SOON, **options})
+    async with service.connect(retry) as peer:
+        with pytest.raises(arpc.RemoteError) as caught:
+            await peer.call("/get", timeout=None)
+        (note,) = caught.value.__notes__
+        assert note.endswith("without a deadline or timeout= the most is 3600 s")
+        assert len(service.calls) == (2 if options else 1)

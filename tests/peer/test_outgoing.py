@@ -11,7 +11,7 @@ import pytest
 
 import arpc
 from arpc.coders import Appender
-from arpc.middleware import Layer, Middleware, Next, Target, Timeout
+from arpc.middleware import Layer, Next, Target, Timeout
 from tests.tools import eventually
 
 
@@ -74,13 +74,14 @@ def make_router() -> arpc.Router:
 
 
 Around = Callable[..., Coroutine[Any, Any, arpc.Peer]]
+"""Takes middleware for what the peer sends, and options of its side."""
 
 
 @pytest.fixture(params=["client", "server"])
 async def around(request: pytest.FixtureRequest, nothing_left: None) -> AsyncIterator[Around]:
     closes: list[Any] = []
 
-    async def connect(*middleware: Middleware, **options: Any) -> arpc.Peer:
+    async def connect(*middleware: Any, **options: Any) -> arpc.Peer:
         of_server = {"outgoing": middleware, **options} if request.param == "server" else {}
         of_client = {} if of_server else {"outgoing": middleware, **options}
         server = await arpc.serve("mem://0", make_router(), **of_server)
@@ -217,7 +218,11 @@ async def test_what_is_attached_stays_where_the_other_side_takes_none(around: Ar
 
 
 async def test_the_default_timeout_does_not_travel_a_said_one_does(around: Around) -> None:
-    peer = await around(Note())
+    async def attach(ctx: arpc.Outgoing, call_next: Next) -> Any:
+        ctx.attach("hop", 1)
+        return await call_next(ctx)
+
+    peer = await around(Note(), attach)
     assert (await peer.call("/seen"))["deadline"] is False
     assert (await peer.call("/seen", timeout=20))["deadline"] is True
     assert (await peer.call("/seen", timeout=None))["deadline"] is False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import re
+from typing import Any
 
 import pytest
 
@@ -118,3 +119,22 @@ def test_they_are_caught_as_what_they_also_are() -> None:
     ):
         with pytest.raises(base):
             raise error
+
+
+@pytest.mark.parametrize("kind", [arpc.RemoteError, arpc.CallRefused])
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        (1, 1.0),
+        (0.5, 0.5),
+        (0, 0.0),
+        (-1, None),
+        (True, None),
+        ("1", None),
+        (float("inf"), None),
+        (float("nan"), None),
+        (10**400, None),
+    ],
+)
+def test_retry_after_is_a_time(kind: Any, said: object, seconds: float | None) -> None:
+    assert kind("x", "unavailable", {"retry_after": said}).retry_after == seconds

@@ -42,6 +42,10 @@ class Accepted:
     """Seconds after which the identity ends."""
 
 
+Call = Callable[..., Awaitable[Accepted]]
+"""As :meth:`Peer.call`, for this answer."""
+
+
 class Admission(NamedTuple):
     """That a connection has authenticated; each time it is another one."""
 
@@ -52,9 +56,9 @@ class Admission(NamedTuple):
 class Credentials(Layer):
     """Authenticates each connection before the first message goes out on it, for ``outgoing=[...]``.
 
-    Other messages wait for that one call of ``method``. What it raises is raised to all of them (a RemoteError
-    ``unauthenticated``, say), and the next message tries again. A call that is answered ``unauthenticated``, which says
-    that it was not executed, authenticates once more and is repeated once.
+    Other messages wait for that one call of ``method``, around which no middleware of this side stands. What it raises
+    is raised to all of them (a RemoteError ``unauthenticated``, say), and the next message tries again. A call that is
+    answered ``unauthenticated``, which says that it was not executed, authenticates once more and is repeated once.
 
     :class:`BearerToken` and :class:`Password` are such; for others override :meth:`credential`.
     """
@@ -92,11 +96,13 @@ class Credentials(Layer):
             if admission is None or admission.until <= clock():
                 await self._wait(ctx)
                 admission = admissions.get(ctx.peer)
+            observers = ctx.observers
             try:
                 return await call_next(ctx)
             except RemoteError as error:
                 if error.code != Code.UNAUTHENTICATED:
                     raise
+                ctx.end(error, since=observers)
             if admissions.get(ctx.peer) is admission:  # or another call has seen to it
                 admissions.pop(ctx.peer, None)
             return await admitted(ctx)
@@ -122,7 +128,8 @@ class Credentials(Layer):
 
     async def _authenticate(self, peer: Peer) -> None:
         try:
-            accepted = await _show(peer, self.method, await self.credential(), TIMEOUT)
+            # Past all middleware: in a limit that stands outside, those that wait for this may hold all the places.
+            accepted = await _show(peer.call_directly, self.method, await self.credential(), TIMEOUT)
         finally:
             self._under_way.pop(peer, None)
         lasts = inf if accepted.expires_in is None or not self.renews else accepted.expires_in * RENEW_AFTER
@@ -174,15 +181,15 @@ async def authenticate(peer: Peer, credentials: Credentials, *, timeout: float |
     credentials are not accepted, and whatever else :meth:`Peer.call` raises.
     """
     credential = await credentials.credential()
-    accepted = await _show(peer, credentials.method, credential, timeout)
+    accepted = await _show(peer.call, credentials.method, credential, timeout)
     return Identity(accepted.name, frozenset(accepted.roles), credential.scheme)
 
 
-async def _show(peer: Peer, method: str, credential: Credential, timeout: float | None) -> Accepted:
+async def _show(call: Call, method: str, credential: Credential, timeout: float | None) -> Accepted:
     try:
-        return await peer.call(method, credential.encode(), returns=Accepted, timeout=timeout, codec="json")
+        return await call(method, credential.encode(), returns=Accepted, timeout=timeout, codec="json")
     except MethodNotFound as error:
-        text = f"{peer.address} does not serve {method}, by which peers authenticate: include auth.router there"
+        text = f"the other side does not serve {method}, by which peers authenticate: include auth.router there"
         raise MethodNotFound(text) from error
 
 
