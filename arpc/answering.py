@@ -34,6 +34,14 @@ def respond_with_metadata(context: Context, inbox: Inbox, frame: Message, reply:
     connection.session.respond_with(frame, reply, made)
 
 
+def end_answered(context: Context, size: int, *, refused: bool) -> None:
+    """Tells the observers of a message that it was answered, or that its answer was too large for the other side."""
+    if refused:
+        context.end(RpcError("the answer is too large", Code.RESOURCE_EXHAUSTED))
+    else:
+        context.end(None, size)
+
+
 def fail(runner: Runner, inbox: Inbox, frame: Message, handler: Registered, error: BaseException) -> None:
     """Answers for a handler that raised: its own text for an RpcError, else a generic one; and logs what is ours."""
     session = inbox.connection.session
@@ -59,5 +67,8 @@ def fail(runner: Runner, inbox: Inbox, frame: Message, handler: Registered, erro
             session.respond_error(frame, text, code, details)
     elif isinstance(handler, (MissingHandler, StreamingHandler)):
         session.dropped += 1
+    elif isinstance(error, RpcError):  # nobody waits for what this says
+        inbox.connection.stats.notifies_dropped += 1
+        log.debug("a notify of %s from %r was refused: %s", handler.name, inbox.connection.peer, error)
     if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
         raise error

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from .coded import CodedSession
 from .connection import Connection
 from .errors import ArpcError, ConnectionClosed, Overstock
 
@@ -42,7 +43,7 @@ class Broadcast:
         self._data = data
         self._metadata = metadata
         self._full = full
-        self._frames: dict[tuple[tuple[str, ...], bool], tuple[bytes, int, bytes]] = {}
+        self._frames: dict[tuple[tuple[str, ...], bool, frozenset[str] | None], tuple[bytes, int, bytes]] = {}
         """What goes out, the length of its body before coders and its trailer, by what differs between peers."""
         self._sent = 0
         self._missed: dict[Peer, ArpcError] = {}
@@ -96,7 +97,8 @@ class Broadcast:
 
     def _send(self, connection: Connection) -> None:
         session = connection.session
-        key = session.shared, session.meta
+        carries = session.carries if isinstance(session, CodedSession) else None
+        key = session.shared, session.meta, carries
         made = self._frames.get(key)
         if made is None:
             trailer = connection.trailer(self._metadata, None)

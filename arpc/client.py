@@ -18,6 +18,7 @@ from .layered import Layered
 from .middleware import Middleware
 from .opening import Opening
 from .options import OptionKeywords
+from .outgoing import AroundSending
 from .peer import Peer
 from .router import Router
 from .transport import Address, check_ssl, parse_address, reason
@@ -91,7 +92,7 @@ def connect(
     *,
     codec: str | Codec | None = None,
     middleware: Iterable[Middleware] = (),
-    outgoing: Iterable[Middleware] = (),
+    outgoing: Iterable[Middleware | AroundSending] = (),
     coders: Iterable[Coder] = (),
     **options: Unpack[OptionKeywords],
 ) -> Connecting:

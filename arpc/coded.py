@@ -179,6 +179,7 @@ class CodedSession(Session):
             self._answer_too_large(request, error)
 
     def _answer_too_large(self, request: Message, error: LimitExceeded) -> None:
+        self.refused += 1
         self.respond_error(request, f"the answer is too large: {error}", "resource_exhausted")
 
     def append(self, head: bytes, data: bytes = b"", trailer: bytes = b"") -> None:

@@ -55,6 +55,10 @@ class Coder:
     carries: frozenset[str] | None = frozenset()
     """Keys of ``metadata=`` that this coder carries, in place of META; None for all."""
 
+    hides_method = False
+    """What it makes may hide what is behind the bits: method, command and number."""
+    reads_method = False
+    """It has to see those: it stands before whatever hides them."""
     overhead: int = 0
     """Bytes that it may add to any frame, without the values that it carries."""
 
@@ -115,7 +119,7 @@ def check_coders(coders: Iterable[Coder], options: Options) -> tuple[Coder, ...]
         raise ValueError(f"at most {MAX_SHORT} coders, not {len(checked)}")
     names: dict[str, Coder] = {}
     bits: dict[int, str] = {}
-    stateful = ""
+    stateful = hiding = ""
     for coder in checked:
         _check_kind(coder)
         name, bit = coder.name, coder.bit
@@ -134,6 +138,9 @@ def check_coders(coders: Iterable[Coder], options: Options) -> tuple[Coder, ...]
                 f"the coder {name!r} stands after {stateful!r}, which has a state: register those with one last"
             )
         stateful = name if coder.has_state else stateful
+        if hiding and coder.reads_method:
+            raise ValueError(f"the coder {name!r} has to see the method, which {hiding!r} may hide: register it before")
+        hiding = name if coder.hides_method else hiding
     return checked
 
 

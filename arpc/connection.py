@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from .endpoint import Endpoint
     from .peer import Peer
     from .stream import Stream
+
+log = logging.getLogger("arpc")
 
 UNREAD = 16_384
 """Frames (pongs, refusals, answers) that may wait for a socket that is full, beyond one for each running handler."""
@@ -85,6 +88,7 @@ class Connection(Outlet):
         try:
             session.receive(data)
         except RemoteProtocolError as error:
+            log.info("the connection with %s is closed: %s", self.peer.address, error)
             self.close(error)
             return
         if self.inbox is not None:

@@ -21,6 +21,7 @@ from .errors import CallTimeout, LoopError, RemoteProtocolError
 from .inbox import Inbox
 from .middleware import Middleware, checked
 from .options import Event, OptionKeywords, Options, make_options
+from .outgoing import AroundSending
 from .router import Router
 from .routes import Routes
 from .runner import Lane
@@ -70,7 +71,7 @@ class Endpoint:
         *,
         dials: bool,
         middleware: Iterable[Middleware] = (),
-        outgoing: Iterable[Middleware] = (),
+        outgoing: Iterable[Middleware | AroundSending] = (),
         coders: Iterable[Coder] = (),
     ) -> None:
         given = cast(object, router)
@@ -110,7 +111,7 @@ class Endpoint:
         self._codecs: dict[str, Codec] = {}
         self._decoders: dict[Any, Callable[[bytes], Any]] = {}
         self.routes = Routes(router or Router(), self.codec, self.threads.run, checked(middleware), self)
-        around = checked(outgoing, outgoing=True)
+        around = checked(cast("Iterable[Middleware]", outgoing), outgoing=True)
         self.outgoing = Chains(around, self) if around else None
         """What stands around calls, notifies and streams of this side."""
         _remember(self)

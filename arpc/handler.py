@@ -283,7 +283,18 @@ _NOWHERE: Final = cast(Source, None)
 
 
 def _finish_chained(finish: Finish) -> Finish:
-    return lambda value: value.data if value.__class__ is Encoded else finish(value)
+    def finish_chained(value: Any) -> bytes:
+        if value.__class__ is Encoded:
+            data = cast(object, value.data)
+            if not isinstance(data, bytes):
+                raise EncodeError(f"a middleware returned an Encoded of a {type(data).__name__}, which has bytes")
+            return data
+        try:
+            return finish(value)
+        except EncodeError as error:
+            raise EncodeError(f"{error} (unless a middleware around it did)") from error.__cause__
+
+    return finish_chained
 
 
 def _compile_finish(handler: Handler, codec: Codec) -> Finish:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 __all__ = ["Identity"]
 
@@ -26,6 +26,14 @@ class Identity:
     claims: Mapping[str, Any] = field(default_factory=lambda: _NOTHING, compare=False)
     expires: float | None = None
     """When it ends, in seconds of UNIX time; None for never before the connection does."""
+
+    def __post_init__(self) -> None:
+        roles = cast(object, self.roles)
+        if isinstance(roles, frozenset):
+            return
+        if isinstance(roles, str) or not isinstance(roles, Iterable):
+            raise TypeError(f"roles are a set of texts, not {roles!r}")
+        object.__setattr__(self, "roles", frozenset(cast("Iterable[str]", roles)))
 
     def has_ended(self, now: float) -> bool:
         """Whether it has expired at ``now``, in seconds of UNIX time."""

@@ -141,14 +141,19 @@ def add_values(frame: Message, values: dict[str, Any], size: int) -> Metadata:
 
 
 def error_trailer(code: str | None, details: Any) -> bytes:
-    """The trailer of an error. Details that are too large, or that cannot be encoded, stay here and are logged."""
-    values = {} if code is None else {"code": str(code)}
-    if details is not None:
+    """The trailer of an error. A code or details that are too large, or that cannot be encoded, stay here and are
+    logged."""
+    made, values = b"", dict[str, Any]()
+    for key, value in (("code", None if code is None else str(code)), ("details", details)):
+        if value is None:
+            continue
         try:
-            return _trailer({**values, "details": details})
+            made = _trailer({**values, key: value})
         except (EncodeError, LimitExceeded) as error:
-            log.warning("the details of an error do not travel: %s", error)
-    return _trailer(values) if values else b""
+            log.warning("the %s of an error cannot travel: %s", key, error)
+        else:
+            values[key] = value
+    return made
 
 
 def _milliseconds(timeout: float) -> int:

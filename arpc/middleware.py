@@ -176,7 +176,12 @@ def compose(middleware: Iterable[Middleware], innermost: Next, target: Target) -
     """One function out of a chain, the first middleware outermost."""
     chain = innermost
     for one in reversed(tuple(middleware)):
-        chain = one.wrap(chain, target) if isinstance(one, Layer) else _around(one, chain)
+        if not isinstance(one, Layer):
+            chain = _around(one, chain)
+            continue
+        chain = one.wrap(chain, target)
+        if not callable(cast(object, chain)):
+            raise RegistrationError(f"{type(one).__name__}.wrap() returns a function or call_next, not {chain!r}")
     return chain
 
 
@@ -217,6 +222,10 @@ def refusal(
         details["retry_after"] = ceil(retry_after * 1000) / 1000  # never too early
     kind = CallRefused if ctx.outgoing else RpcError
     return kind(message, code, details or None)
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

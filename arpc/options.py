@@ -186,7 +186,8 @@ def make_options(keywords: OptionKeywords) -> Options:
     unknown = keywords.keys() - OptionKeywords.__annotations__.keys()
     if unknown:
         raise TypeError(
-            f"no such option: {', '.join(sorted(unknown))}; there are {', '.join(OptionKeywords.__annotations__)}"
+            f"no such option: {', '.join(sorted(unknown))}; there are codec, middleware, outgoing, coders,"
+            f" {', '.join(OptionKeywords.__annotations__)}"
         )
     return Options(**keywords) if keywords else _DEFAULTS
 

@@ -5,18 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .codes import Code
 from .context import Context
 from .errors import CallRefused, CallTimeout, ConnectionClosed, LimitExceeded, Overstock, RemoteError, RpcError
 from .metadata import NOTHING
+from .middleware import Next
 
 if TYPE_CHECKING:
     from .peer import Peer
     from .stream import Stream
 
-__all__ = ["Outgoing"]
+__all__ = ["AroundSending", "Outgoing"]
+
+
+class AroundSending(Protocol):
+    """A middleware as a function that stands around what goes out alone: ``async def mw(ctx: Outgoing, call_next)``."""
+
+    def __call__(self, ctx: Outgoing, call_next: Next, /) -> Coroutine[Any, Any, Any]:
+        """Returns the body of the answer: that of ``await call_next(ctx)``, or another; or raises."""
+        ...
 
 
 class Outgoing(Context):
@@ -55,6 +64,18 @@ class Outgoing(Context):
     def deadline(self) -> float | None:
         """When the caller stops waiting, by :func:`time.monotonic`; None for never."""
         return self._deadline
+
+    def shorten(self, seconds: float) -> tuple[float | None, float | None]:
+        """The caller waits no longer than so many seconds from now on. Returns what :meth:`restore` takes."""
+        before = self.seconds, self._deadline
+        deadline = monotonic() + seconds
+        if self._deadline is None or deadline < self._deadline:
+            self.seconds, self._deadline = seconds, deadline
+        return before
+
+    def restore(self, before: tuple[float | None, float | None]) -> None:
+        """The caller waits as long as before :meth:`shorten`."""
+        self.seconds, self._deadline = before
 
     @property
     def metadata(self) -> Mapping[str, Any]:

@@ -110,4 +110,6 @@ class Output:
 
     def too_large(self, length: int) -> LimitExceeded:
         who = "this side sends" if self.remote.max_body is None else "the other side accepts"
-        return LimitExceeded(f"a body of {length} bytes (method included): {who} at most {self.send_limit} (max_body)")
+        return LimitExceeded(
+            f"a body of {length} bytes (method and metadata included): {who} at most {self.send_limit} (max_body)"
+        )

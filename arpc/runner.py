@@ -28,7 +28,7 @@ from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import getweakrefcount
 
-from .answering import fail, respond_with_metadata
+from .answering import end_answered, fail, respond_with_metadata
 from .codes import Code
 from .context import Context, serving
 from .deadlines import bounded
@@ -295,12 +295,13 @@ def _serve(runner: Runner) -> Generator[Any, None, None]:
                         if made is None:
                             session.respond(frame, reply)
                         else:
+                            refused = session.refused
                             if made.sent_metadata:
                                 respond_with_metadata(made, inbox, frame, reply)
                             else:
                                 session.respond(frame, reply)
                             if made.observers is not None:
-                                made.end(None, len(reply))
+                                end_answered(made, len(reply), refused=session.refused != refused)
                         if connection.paused:
                             left = 0
                     elif runner.made is not None:

@@ -22,6 +22,7 @@ from .layered import Layered
 from .middleware import Middleware
 from .opening import Opening
 from .options import OptionKeywords
+from .outgoing import AroundSending
 from .peer import Peer
 from .router import Router
 from .transport import Listener, check_ssl, parse_address
@@ -94,6 +95,8 @@ class Server:
         endpoint.check()
         if full not in get_args(Full):
             raise ValueError(f"full is one of {', '.join(map(repr, get_args(Full)))}, not {full!r}")
+        if isinstance(cast(object, to), Peer):
+            raise TypeError(f"to= is a list of peers: to=[{to!r}]")
         peers = self.peers if to is None else list(dict.fromkeys(to))
         for peer in peers:
             if peer._endpoint is not endpoint:
@@ -157,7 +160,7 @@ def serve(
     *,
     codec: str | Codec | None = None,
     middleware: Iterable[Middleware] = (),
-    outgoing: Iterable[Middleware] = (),
+    outgoing: Iterable[Middleware | AroundSending] = (),
     coders: Iterable[Coder] = (),
     **options: Unpack[OptionKeywords],
 ) -> Starting:

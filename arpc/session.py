@@ -53,7 +53,7 @@ _pack = HEADER.pack
 class Session(Handshake):
     """One connection's state. After :attr:`closed` is set nothing goes in or out."""
 
-    __slots__ = ("flows", "going_away", "pending", "serving")
+    __slots__ = ("flows", "going_away", "pending", "refused", "serving")
 
     def __init__(self, hooks: Hooks, options: Options) -> None:
         super().__init__(hooks, options)
@@ -65,6 +65,8 @@ class Session(Handshake):
         """The streams of this connection, once there was one."""
         self.going_away: str | None = None
         """The other side wants no new work, for this reason."""
+        self.refused = 0
+        """Answers that were too large for the other side: it got an error in their place."""
 
     def make_flows(self) -> Flows:
         """The streams of this connection."""
@@ -179,6 +181,7 @@ class Session(Handshake):
         self.append(head, data, trailer)
 
     def _refuse_answer(self, request: Message, length: int) -> None:
+        self.refused += 1
         self.respond_error(request, f"the answer is too large: {self.too_large(length)}", "resource_exhausted")
 
     def respond_error(self, request: Message, text: str, code: str | None = None, details: Any = None) -> None:

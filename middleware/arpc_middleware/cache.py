@@ -32,8 +32,9 @@ class Cache(Layer):
     unless ``key`` says so; those of an answer are kept with it.
 
     ``methods``: names, or patterns such as ``"/get*"``, of methods that change nothing. At most ``max_entries`` answers
-    are kept, and ``max_bytes`` of bodies; the one not asked for longest goes first. Errors are not kept, but for those
-    whose code ``errors`` names, for the seconds given there: ``errors={"not_found": 5}``.
+    are kept, and ``max_bytes`` of bodies, metadata and details of errors; the one not asked for longest goes first.
+    Errors are not kept, but for those whose code ``errors`` names, for the seconds given there:
+    ``errors={"not_found": 5}``.
 
     While an answer is being made, those who ask the same wait for it, each as long as its own deadline allows. If it
     fails, or is given up, one of them makes it in turn. Around handlers, middleware further out gets the result as
@@ -137,6 +138,7 @@ class Cache(Layer):
     async def _make(self, call_next: Next, ctx: Context, flight: Flight, encode: Callable[[Any], bytes]) -> Any:
         """Makes the call, for all who wait."""
         others = frozenset(ctx.sent_metadata or ())
+        identity = None if ctx.outgoing else ctx.peer.identity
         try:
             result = await call_next(ctx)
         except BaseException as error:
@@ -148,7 +150,8 @@ class Cache(Layer):
                 self._land(flight, failure, seconds)
             raise
         data = _body(result, encode)
-        if data is None:
+        if data is None or not (ctx.outgoing or ctx.peer.identity is identity):
+            # It is no body, or what was done was to authenticate, which each peer has to do.
             self._flights.fail(flight)
             return result
         metadata = {key: value for key, value in (ctx.sent_metadata or {}).items() if key not in others}

@@ -6,7 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Final
+from sys import getsizeof
+from typing import Any, Final, cast
 
 from arpc.errors import ArpcError, MethodNotFound, RemoteError, RpcError
 
@@ -16,7 +17,7 @@ Key = tuple[str, bytes, Hashable, Hashable]
 """Method, body, and whose it is."""
 
 OVERHEAD: Final = 256
-"""Bytes that an entry costs beside its bodies."""
+"""Bytes that an entry costs beside what it holds."""
 
 
 @dataclass(slots=True)
@@ -113,4 +114,23 @@ class Entries:
 
 
 def _size(outcome: Outcome) -> int:
-    return len(outcome.data if isinstance(outcome, Answer) else outcome.message)
+    if isinstance(outcome, Answer):
+        return len(outcome.data) + (_weight(dict(outcome.metadata)) if outcome.metadata else 0)
+    return len(outcome.message) + (0 if outcome.details is None else _weight(outcome.details))
+
+
+def _weight(value: Any) -> int:
+    """Bytes that a value and all in it take, about; what an object of a class holds is not seen."""
+    total, left, seen = 0, [value], set[int]()
+    while left:
+        one = left.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        total += getsizeof(one)
+        if isinstance(one, Mapping):
+            table = cast("Mapping[object, Any]", one)
+            left += (*table, *table.values())
+        elif isinstance(one, list | tuple | set | frozenset):
+            left += cast("list[Any]", one)
+    return total

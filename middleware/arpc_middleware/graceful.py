@@ -51,11 +51,14 @@ class Graceful(Layer):
         """Nothing new is begun."""
         self.refused = 0
         """Messages that came too late."""
+        self._stands = False
         self._idle = asyncio.Event()
         self._told: WeakSet[Peer] = WeakSet()
         self._shutdowns: dict[Stoppable, asyncio.Task[bool]] = {}
 
     def wrap(self, call_next: Next, target: Target) -> Next:
+        self._stands = True
+
         async def counted(ctx: Context) -> Any:
             if self.draining and not _may_be_needed(ctx.peer):
                 raise self._refusal(ctx)
@@ -108,9 +111,14 @@ class Graceful(Layer):
         themselves. Those that run after ``timeout`` seconds (None: never) are cancelled.
 
         Called again for the same server it waits for the same end. It goes on when who waits for it is cancelled. A
-        handler that is counted here must not await it, or it waits for itself: it makes a task of it.
+        handler that is counted here must not await it, or it waits for itself: it makes a task of it. RuntimeError
+        where this stands around nothing.
         """
         _check_timeout(timeout)
+        if not self._stands:
+            raise RuntimeError(
+                "Graceful stands around no handler, and knows of none: serve(..., middleware=[graceful])"
+            )
         shutdown = self._shutdowns.get(server)
         if shutdown is None:
             shutdown = self._shutdowns[server] = asyncio.create_task(self._shut_down(server, timeout))

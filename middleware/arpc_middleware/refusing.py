@@ -19,12 +19,7 @@ EARLY: Final = 0.001
 def refused(
     ctx: Context, message: str, code: Code, *, retry_after: float | None = None, **details: Any
 ) -> RpcError | CallRefused:
-    """The error for a message that is over a limit; its text says when to come back, where that is known.
-
-    Who sent a notify hears nothing of it: it is counted in ``peer.stats``.
-    """
-    if ctx.kind == "notify" and not ctx.outgoing:
-        ctx.peer.stats.notifies_dropped += 1
+    """The error for a message that is over a limit; its text says when to come back, where that is known."""
     if retry_after is not None:
         retry_after = ceil(retry_after * 1000) / 1000  # never too early
         message = f"{message}; come back in {retry_after:g} s"

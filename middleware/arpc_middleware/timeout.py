@@ -37,12 +37,19 @@ class Timeout(Layer):
             return call_next
         seconds = self.seconds
 
+        async def shortened(ctx: Any) -> Any:
+            if ctx.kind == "notify":
+                return await call_next(ctx)  # try_notify may be called where there is no task to bound
+            before = ctx.shorten(seconds)  # what stands inside, a Retry, waits for nothing that is past it
+            try:
+                return await _limited(call_next(ctx), ctx, seconds)
+            finally:
+                ctx.restore(before)
+
         def limited(ctx: Context) -> Coroutine[Any, Any, Any]:
-            if ctx.outgoing and ctx.kind == "notify":
-                return call_next(ctx)  # try_notify may be called where there is no task to bound
             return cast("Coroutine[Any, Any, Any]", _limited(call_next(ctx), ctx, seconds))
 
-        return limited
+        return shortened if target.outgoing else limited
 
 
 @coroutine

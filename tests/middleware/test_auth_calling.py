@@ -230,7 +230,7 @@ async def test_credentials_of_ones_own() -> None:
 def test_options() -> None:
     wrong: Any = None
     for token in "", wrong:
-        with pytest.raises(TypeError, match="a token is a text, or a function that returns one"):
+        with pytest.raises(TypeError, match="a token is a text that is not empty, or a function that returns one"):
             BearerToken(token)
     for user, password in ("", "x"), ("ann", ""):
         with pytest.raises(ValueError, match="a user and a password are not empty"):

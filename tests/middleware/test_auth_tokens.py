@@ -43,9 +43,10 @@ async def test_tokens_are_looked_up_by_their_digest() -> None:
 @pytest.mark.parametrize(
     ("tokens", "error", "text"),
     [
-        ({"secret-15-chars": "ann"}, ValueError, "at least 16 characters, that of 'ann' has 15: secrets.token_urlsafe"),
-        ({"secret-15-chars": arpc.Identity("ann")}, ValueError, "that of 'ann' has 15"),
-        ({b"secret-in-bytes-01": "ann"}, TypeError, "a token is a str; that of 'ann' is a bytes"),
+        ({"secret-15-chars": "ann"}, ValueError, "at least 16 characters, and one has 15: secrets.token_urlsafe"),
+        ({"secret-15-chars": arpc.Identity("ann")}, ValueError, "and one has 15"),
+        ({"ann": TOKEN}, ValueError, "and one has 3: secrets.token_urlsafe.32. makes one; write {token: name}"),
+        ({b"secret-in-bytes-01": "ann"}, TypeError, "a token is a str, and one is a bytes"),
         ({TOKEN: None}, TypeError, "belongs to an Identity or a name, not to a NoneType"),
         ([TOKEN], TypeError, "tokens are a mapping"),
     ],

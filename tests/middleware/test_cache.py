@@ -201,6 +201,27 @@ async def test_it_is_bounded_in_number_and_bytes(service: Service, side: Any) ->
 
 
 @both_sides
+async def test_metadata_and_details_are_bounded_too(service: Service, side: Any) -> None:
+    shared = ["x" * 2000]
+    cache = Cache(60, methods=["/get", "/lists"], max_bytes=15_000, errors={"bad": 60})
+
+    @service.router.handle("/lists")
+    async def lists(ctx: arpc.Context, count: int) -> None:
+        ctx.answer_metadata["lists"] = [[] for _ in range(count)]
+
+    async with side(service, cache) as peer:
+        await peer.call("/lists", 100)
+        assert (cache.stats.entries, cache.stats.bytes > 5600) == (1, True)
+        await peer.call("/lists", 300)  # more than all of the room
+        assert cache.stats.entries == 1
+        for details, entries in ({"a": shared, "b": (shared, 1)}, 2), (["x" * 15_000], 2):
+            service.error = arpc.RpcError("no", "bad", details)
+            with pytest.raises(arpc.RemoteError):
+                await peer.call("/get", entries + len(str(details)))
+            assert cache.stats.entries == entries
+
+
+@both_sides
 async def test_clearing(service: Service, side: Any) -> None:
     cache = Cache(60, methods=["/*"])
     async with side(service, cache) as peer:

@@ -307,6 +307,26 @@ async def test_what_one_peer_cannot_get_is_reported() -> None:
         assert [len(reader[0].told) for reader in (small, coded)] == [1, 1]
 
 
+class Connected(Appender):
+    """An appender with a state."""
+
+    def start(self) -> Coder:
+        return Connected(self.name, 3)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_metadata_reach_those_whose_coders_carry_them_and_others(first: int) -> None:
+    """What the coders without a state make is the same for both, and what is left for META is not."""
+    async with (
+        arpc.serve("mem://0", arpc.Router(), coders=[Gzip(), Connected("app", 3)]) as server,
+        readers(1, server, [Gzip(), Connected("app", 3)]) as coded,
+        readers(1, server, [Gzip()]) as plain,
+    ):
+        peers = sorted(server.peers, key=lambda peer: "app" in peer.remote_capabilities.coders, reverse=first == 1)
+        assert await server.broadcast("/news", 1, to=peers, metadata={"app": b"x"}) == arpc.Report(2, {})
+        await eventually(lambda: coded[0].told == plain[0].told == [(1, {"app": b"x"})])
+
+
 async def test_metadata_for_a_base_peer_are_reported() -> None:
     async with arpc.serve("mem://0", arpc.Router(), extensions=False) as server, readers(2, server, extensions=False):
         report = await server.broadcast("/news", 1, metadata={"k": 1})
@@ -330,3 +350,10 @@ async def test_mistakes_are_raised() -> None:
             await server.broadcast("", 1)
         with pytest.raises(arpc.LoopError):
             await asyncio.to_thread(lambda: asyncio.run(server.broadcast("/news", 1)))
+
+
+async def test_a_broadcast_to_one_peer_that_is_no_list() -> None:
+    async with arpc.serve("mem://0", arpc.Router()) as server, arpc.connect(server.address) as client:
+        wrong: Any = client
+        with pytest.raises(TypeError, match=r"to= is a list of peers"):
+            await server.broadcast("/x", to=wrong)

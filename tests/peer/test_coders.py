@@ -397,3 +397,9 @@ async def test_nothing_secret_is_logged_or_sent(service: Service, caplog: pytest
     for key in KEYS.values():
         assert key.hex() not in said
         assert repr(key)[2:10] not in said
+
+
+async def test_appenders_of_one_name_on_two_bits() -> None:
+    async with arpc.serve("mem://0", arpc.Router(), coders=[Appender("user", 3)]) as server:
+        with pytest.raises(arpc.ConnectError, match="'user' is on bit 4 here, and on another one there"):
+            await arpc.connect(server.address, coders=[Appender("user", 4)])

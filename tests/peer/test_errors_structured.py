@@ -102,7 +102,19 @@ async def test_details_that_do_not_fit_are_left_out(connect: Connect, logged: Ca
     error = await error_of(link, "/sync")
     assert error.code == "code"
     assert 1900 < len(error.message) < 2000
-    assert "do not travel" in logged()
+    assert "cannot travel" in logged()
+
+
+@pytest.mark.parametrize("code", ["c" * 100_000, "\ud800"], ids=["too large", "no text"])
+async def test_a_code_that_cannot_travel_is_left_out(connect: Connect, logged: Callable[[], str], code: str) -> None:
+    router, errors = raising()
+    link = await connect(router)
+    for details in (None, {"a": 1}):
+        errors[:] = [arpc.RpcError("text", code, details)]
+        for method in ("/sync", "/async", "/thread"):
+            error = await error_of(link, method)
+            assert (error.message, error.code, error.details) == ("text", None, details)
+    assert "the code of an error cannot travel: metadata " in logged()
 
 
 @pytest.mark.parametrize("details", [None, {"a": 1}])

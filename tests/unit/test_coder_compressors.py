@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from arpc.coders import Coder, Gzip, Lz4, Zstd
 from arpc.errors import RemoteProtocolError
 from arpc.frame import NOTIFY, encode
+from arpc_codecs.coders.gzip import CHUNK, MEMBERS
 
 LIMIT = 1 << 20
 MAKERS: dict[str, Callable[..., Coder]] = {"gzip": Gzip, "zstd": Zstd, "lz4": Lz4}
@@ -143,6 +144,21 @@ def test_gzip_members_follow_each_other_as_go_reads_them() -> None:
     assert Gzip(0).decode(packed(Gzip, rest), {}, LIMIT) == plain
     assert "max_body" in refused(Gzip, rest, 500)
     assert "cut off" in refused(Gzip, rest[:-1])
+
+
+def test_gzip_members_across_chunks() -> None:
+    noise = Random(2).randbytes(10 * CHUNK)
+    plain = frame(noise)
+    rest = b"".join(gzip.compress(part) for part in (plain[5:30], plain[30 : 3 * CHUNK], plain[3 * CHUNK :], b""))
+    assert Gzip(0).decode(packed(Gzip, rest), {}, LIMIT) == plain
+    assert "cut off" in refused(Gzip, rest[:CHUNK])
+
+
+def test_gzip_members_are_counted() -> None:
+    plain = frame(b"abc")
+    rest = gzip.compress(plain[5:]) + gzip.compress(b"") * (MEMBERS - 1)
+    assert Gzip(0).decode(packed(Gzip, rest), {}, LIMIT) == plain
+    assert f"more than {MEMBERS} members" in refused(Gzip, rest + gzip.compress(b"") * 1_000_000)
 
 
 def test_a_zstd_stream_that_lies_about_its_content() -> None:

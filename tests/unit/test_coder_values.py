@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arpc.coders import Appender, MsgpackValues, OpenTracing, SpanContext
+from arpc.coders import Appender, Gzip, MsgpackValues, OpenTracing, SpanContext, check_coders
 from arpc.errors import LimitExceeded, RemoteProtocolError
 from arpc.frame import CANCEL, CODED, NOTIFY, encode
+from arpc.options import Options
+from arpc_codecs.coders.msgpack import MAX_CONTAINERS
 from arpc_codecs.coders.tracing import decode_span, encode_span
 
 LIMIT = 1 << 20
@@ -176,6 +178,39 @@ def test_what_is_no_map_of_body_and_values(data: Any) -> None:
         read(data)
 
 
+def containers(count: int) -> dict[str, Any]:
+    """Values of so many maps and lists."""
+    nested = [[], {}, {"a": [1]}]
+    return {"a": [*nested, *([] for _ in range(count - 6))]}
+
+
+def test_how_many_values_there_may_be() -> None:
+    for values in ({"a": bytes(65_523)}, {"a": [1] * 60_000}, containers(MAX_CONTAINERS)):
+        taken: dict[str, Any] = {}
+        assert MsgpackValues().decode(MsgpackValues().encode(FRAME, values), taken, LIMIT) == FRAME
+        assert taken == values
+
+
+TOO_MUCH = {
+    "metadata of 65530 bytes: a message carries at most 65529": {"a": bytes(65_524)},
+    "metadata of more than 1024 maps and lists": containers(MAX_CONTAINERS + 1),
+}
+
+
+@pytest.mark.parametrize(("says", "values"), TOO_MUCH.items(), ids=["bytes", "containers"])
+def test_too_many_values(says: str, values: dict[str, Any]) -> None:
+    with pytest.raises(LimitExceeded, match=says):
+        MsgpackValues().encode(FRAME, values)
+    with pytest.raises(RemoteProtocolError, match=f"the coder 'msgpack-values' cannot decode a message: {says}"):
+        read({"Body": b"", "Values": values})
+
+
+def test_lists_as_keys_count() -> None:
+    table = b"".join(b"\x91\xcd" + n.to_bytes(2, "big") + b"\x01" for n in range(MAX_CONTAINERS))
+    with pytest.raises(RemoteProtocolError, match="more than 1024 maps and lists"):
+        read(b"\x81\xa6Values\xde" + MAX_CONTAINERS.to_bytes(2, "big") + table)
+
+
 def test_it_has_to_see_the_method() -> None:
     hidden = bytes(4) + bytes((0x80, CODED)) + bytes(10)
     with pytest.raises(ValueError, match="register it before coders that compress"):
@@ -271,3 +306,9 @@ def test_the_coder() -> None:
 def test_ids_have_64_bits(ids: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="has 64 bits"):
         SpanContext(*ids)
+
+
+def test_coders_that_hide_what_another_has_to_see() -> None:
+    with pytest.raises(ValueError, match="'msgpack-values' has to see the method, which 'gzip' may hide"):
+        check_coders([Gzip(), MsgpackValues()], Options())
+    check_coders([MsgpackValues(), Gzip()], Options())

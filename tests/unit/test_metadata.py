@@ -140,7 +140,15 @@ def test_details_that_cannot_travel_stay_here(details: Any, caplog: pytest.LogCa
     with caplog.at_level(logging.WARNING, "arpc"):
         assert said(error_trailer("not_found", details)) == {"code": "not_found"}
         assert error_trailer(None, details) == b""
-    assert caplog.text.count("the details of an error do not travel: metadata ") == 2
+    assert caplog.text.count("the details of an error cannot travel: metadata ") == 2
+
+
+@pytest.mark.parametrize("code", ["\ud800", "c" * MAX_VALUE], ids=["not encodable", "too large"])
+def test_a_code_that_cannot_travel_stays_here(code: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "arpc"):
+        assert error_trailer(code, None) == b""
+        assert said(error_trailer(code, [1])) == {"details": [1]}
+    assert caplog.text.count("the code of an error cannot travel: metadata ") == 2
 
 
 # --- reading

@@ -129,7 +129,7 @@ def test_details_give_way_first_then_the_text(make: Agree, caplog: pytest.LogCap
         (2, b"text" + code),
         (0, b"text"),
     ]
-    assert caplog.text.count("the details of an error do not travel") == 2
+    assert caplog.text.count("the details of an error cannot travel") == 2
 
 
 @agreed_sides
@@ -137,7 +137,7 @@ def test_method_data_and_trailer_together_have_a_limit(make: Agree) -> None:
     side = make(THEIRS._replace(max_body=100))
     made = meta({"a": 1})
     fits = bytes(98 - len(made))
-    why = r"a body of 101 bytes \(method included\): the other side accepts at most 100 \(max_body\)"
+    why = r"a body of 101 bytes \(method and metadata included\): the other side accepts at most 100 \(max_body\)"
     for send in (
         lambda data: side.session.request_with(b"/m", data, None, made),
         lambda data: side.session.notify(b"/m", data, trailer=made),

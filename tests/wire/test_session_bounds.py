@@ -100,7 +100,7 @@ def test_a_request_may_be_refused_unread(make: Make, way: Way) -> None:
 @both_sides
 def test_what_is_larger_than_a_body_may_be_is_refused_here(make: Make) -> None:
     side = make(max_body=100)
-    why = r"a body of 101 bytes \(method included\): this side sends at most 100 \(max_body\)"
+    why = r"a body of 101 bytes \(method and metadata included\): this side sends at most 100 \(max_body\)"
     with pytest.raises(LimitExceeded, match=why):
         side.session.request(b"/a", bytes(99), None)
     with pytest.raises(LimitExceeded, match=why):
@@ -179,7 +179,7 @@ def told(command: int, accepts: int) -> Side:
 @pytest.mark.parametrize("command", [PONG, PING], ids=["dialler", "acceptor"])
 def test_a_body_beyond_what_the_other_side_accepts_is_refused_here(command: int) -> None:
     side = told(command, 500)
-    why = r"a body of 501 bytes \(method included\): the other side accepts at most 500 \(max_body\)"
+    why = r"a body of 501 bytes \(method and metadata included\): the other side accepts at most 500 \(max_body\)"
     with pytest.raises(LimitExceeded, match=why):
         side.session.request(b"/a", bytes(499), None)
     with pytest.raises(LimitExceeded, match=why):

@@ -35,10 +35,19 @@ class Appender(Coder):
         self.name = name
         self.bit = bit
         self._flag = 1 << bit
+        self._bit = bytes((bit,))
         self.carries = frozenset({name})
         self._name = name.encode()
         self._encode = encode or _as_it_is
         self._decode = decode
+
+    def offer(self) -> bytes:
+        """The bit: the other side must have the same one."""
+        return self._bit
+
+    def accept(self, offer: bytes, *, dialled: bool) -> None:
+        if offer != self.offer():
+            raise RemoteProtocolError(f"the coder {self.name!r} is on bit {self.bit} here, and on another one there")
 
     def encode(self, frame: bytes, values: Mapping[str, Any]) -> bytes:
         if self.name not in values:

@@ -22,6 +22,7 @@ class Compressor(Coder):
     What it makes has at least 16 bytes, and begins with 0x1f or is put behind such a byte: ``mark``.
     """
 
+    hides_method = True
     mark: bytes = b"\x1f"
 
     def __init__(self, threshold: int, bit: int) -> None:

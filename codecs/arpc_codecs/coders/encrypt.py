@@ -53,6 +53,7 @@ class Encrypt(Coder):
     bit = BIT
     required = True
     needs_hello = True
+    hides_method = True
     overhead = HEAD - 4 + TAG
 
     def __init__(self, keys: Mapping[str, bytes], use: str, *, rekey: int = 1 << 20) -> None:

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from arpc.codes import Code
 from arpc.context import Context
-from arpc.errors import CallTimeout, ConnectionClosed, RemoteError
+from arpc.errors import CallTimeout, ConnectionClosed, MethodNotFound, RemoteError
 from arpc.identity import Identity
 from arpc.middleware import Layer, Next, Target
 
@@ -129,7 +129,7 @@ class Credentials(Layer):
     async def _authenticate(self, peer: Peer) -> None:
         try:
             # Past all middleware: in a limit that stands outside, those that wait for this may hold all the places.
-            accepted = await _show(peer.call_directly, self.method, await self.credential(), TIMEOUT)
+            accepted = await _show(peer, peer.call_directly, self.method, await self.credential(), TIMEOUT)
         finally:
             self._under_way.pop(peer, None)
         lasts = inf if accepted.expires_in is None or not self.renews else accepted.expires_in * RENEW_AFTER
@@ -149,13 +149,16 @@ class BearerToken(Credentials):
         super().__init__(method=method, clock=clock)
         given = cast(object, token)
         if not callable(given) and (not isinstance(given, str) or not given):
-            raise TypeError("a token is a text, or a function that returns one")
+            raise TypeError("a token is a text that is not empty, or a function that returns one")
         self._token = token
         self.renews = callable(token)
 
     async def credential(self) -> Credential:
         token = self._token() if callable(self._token) else self._token
-        return Credential("bearer", token=await token if inspect.isawaitable(token) else token)
+        shown = cast(object, await token if inspect.isawaitable(token) else token)
+        if not isinstance(shown, str) or not shown:
+            raise TypeError(f"the function of a BearerToken returns a token, a text that is not empty, not {shown!r}")
+        return Credential("bearer", token=shown)
 
 
 class Password(Credentials):
@@ -178,12 +181,16 @@ async def authenticate(peer: Peer, credentials: Credentials, *, timeout: float |
     credentials are not accepted, and whatever else :meth:`Peer.call` raises.
     """
     credential = await credentials.credential()
-    accepted = await _show(peer.call, credentials.method, credential, timeout)
+    accepted = await _show(peer, peer.call, credentials.method, credential, timeout)
     return Identity(accepted.name, frozenset(accepted.roles), credential.scheme)
 
 
-async def _show(call: Call, method: str, credential: Credential, timeout: float | None) -> Accepted:
-    return await call(method, credential.encode(), returns=Accepted, timeout=timeout, codec="json")
+async def _show(peer: Peer, call: Call, method: str, credential: Credential, timeout: float | None) -> Accepted:
+    try:
+        return await call(method, credential.encode(), returns=Accepted, timeout=timeout, codec="json")
+    except MethodNotFound as error:
+        text = f"{peer.address} does not serve {method}, by which peers authenticate: include auth.router there"
+        raise MethodNotFound(text) from error
 
 
 def _seen(task: asyncio.Task[None]) -> None:

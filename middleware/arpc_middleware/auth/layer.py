@@ -38,8 +38,9 @@ _NAMES: Final = {"bearer": "a bearer token", "password": "a password", "certific
 class Auth(Layer):
     """Lets through messages and streams of peers that have authenticated; others are answered ``unauthenticated``.
 
-    A peer authenticates by a call of ``method``, which :attr:`router` serves: include it in yours, without a prefix; or
-    by the metadata ``authorization`` beside any message; or by its TLS certificate. Then ``ctx.peer.identity`` is who
+    A peer authenticates by a call of ``method``, which :attr:`router` serves: include it in yours, without a prefix.
+    What stands inside of this in the chain is not asked about that call. Or it does so by the metadata
+    ``authorization`` beside any message; or by its TLS certificate. Then ``ctx.peer.identity`` is who
     it is, until that expires or the connection ends. ``schemes``: judge what it shows; of those for the same kind of
     credential the first one that knows it. ``public``: methods, or patterns like ``"/public/*"``, that need no identity
     (a fallback is called ``"(fallback)"``). ``attempts``: that many failures in a row on one connection close it.
@@ -75,10 +76,13 @@ class Auth(Layer):
         self._hint = f"authenticate first: call {method} with {kinds}"
         self.router = Router()
         """Serves :attr:`method`; its body and its answer are JSON whatever the codec of the connection."""
-        self.router.handle(method, codec="json")(self._answer)
+        self.router.handle(method, codec="json")(self._not_around)
 
     def wrap(self, call_next: Next, target: Target) -> Next:
-        if target.method == self.method or self._public(target.method):
+        if target.method == self.method and target.kind == "message":
+            # What stands inside, a cache or a limit by identity, is for those who have one.
+            return lambda ctx: self._answer(ctx.body, ctx)
+        if self._public(target.method):
             return call_next
         clock = self._clock
 
@@ -102,6 +106,11 @@ class Auth(Layer):
         elif self._current(ctx.peer, attempts) is None and not await self._by_certificate(ctx, attempts):
             self._refuse(ctx, attempts)
         return await call_next(ctx)
+
+    async def _not_around(self, body: bytes, ctx: Context) -> dict[str, Any]:
+        """The handler of :attr:`router`, to which nothing comes where this stands around it."""
+        log.error("%s is served, and its Auth stands around nothing: write middleware=[auth], too", ctx.method)
+        raise refusal(ctx, "authentication is not set up here", Code.INTERNAL)
 
     async def _answer(self, body: bytes, ctx: Context) -> dict[str, Any]:
         """Serves the method by which peers authenticate."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
@@ -16,6 +17,8 @@ from .credential import Credential
 
 if TYPE_CHECKING:
     from arpc.context import Context
+
+log = logging.getLogger("arpc")
 
 __all__ = ["SignedTokens"]
 
@@ -110,7 +113,8 @@ class SignedTokens:
                 options={"verify_exp": False, "verify_nbf": False, "verify_iat": False},  # _check_times does
             )
             return claims
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+            log.info("a signed token is not accepted: %s", type(error).__name__)  # its text may quote the token
             return None
 
     def _key_of(self, kid: str | None) -> Key | None:

@@ -63,12 +63,12 @@ def _digest(token: str) -> str:
 def _checked(token: object, owner: Identity | str) -> bool:
     if not isinstance(cast(object, owner), (Identity, str)):
         raise TypeError(f"a token belongs to an Identity or a name, not to a {type(owner).__name__}")
-    name = owner if isinstance(owner, str) else owner.name
+    # Names are not shown: who has written the mapping the wrong way round has tokens there.
     if not isinstance(token, str):
-        raise TypeError(f"a token is a str; that of {name!r} is a {type(token).__name__}")
+        raise TypeError(f"a token is a str, and one is a {type(token).__name__}")
     if len(token) < MIN_LENGTH:
         raise ValueError(
-            f"a token has at least {MIN_LENGTH} characters, that of {name!r} has {len(token)}:"
-            " secrets.token_urlsafe(32) makes one"
+            f"a token has at least {MIN_LENGTH} characters, and one has {len(token)}: secrets.token_urlsafe(32) makes"
+            " one; write {token: name}"
         )
     return True
