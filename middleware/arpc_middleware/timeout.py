@@ -38,6 +38,8 @@ class Timeout(Layer):
         seconds = self.seconds
 
         async def shortened(ctx: Any) -> Any:
+            if ctx.kind == "notify":
+                return await call_next(ctx)  # try_notify may be called where there is no task to bound
             before = ctx.shorten(seconds)  # what stands inside, a Retry, waits for nothing that is past it
             try:
                 return await _limited(call_next(ctx), ctx, seconds)
@@ -45,8 +47,6 @@ class Timeout(Layer):
                 ctx.restore(before)
 
         def limited(ctx: Context) -> Coroutine[Any, Any, Any]:
-            if ctx.outgoing and ctx.kind == "notify":
-                return call_next(ctx)  # try_notify may be called where there is no task to bound
             return cast("Coroutine[Any, Any, Any]", _limited(call_next(ctx), ctx, seconds))
 
         return shortened if target.outgoing else limited

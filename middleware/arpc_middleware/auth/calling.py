@@ -129,7 +129,7 @@ class Credentials(Layer):
     async def _authenticate(self, peer: Peer) -> None:
         try:
             # Past all middleware: in a limit that stands outside, those that wait for this may hold all the places.
-            accepted = await _show(peer.call_directly, self.method, await self.credential(), TIMEOUT)
+            accepted = await _show(peer, peer.call_directly, self.method, await self.credential(), TIMEOUT)
         finally:
             self._under_way.pop(peer, None)
         lasts = inf if accepted.expires_in is None or not self.renews else accepted.expires_in * RENEW_AFTER
@@ -181,15 +181,15 @@ async def authenticate(peer: Peer, credentials: Credentials, *, timeout: float |
     credentials are not accepted, and whatever else :meth:`Peer.call` raises.
     """
     credential = await credentials.credential()
-    accepted = await _show(peer.call, credentials.method, credential, timeout)
+    accepted = await _show(peer, peer.call, credentials.method, credential, timeout)
     return Identity(accepted.name, frozenset(accepted.roles), credential.scheme)
 
 
-async def _show(call: Call, method: str, credential: Credential, timeout: float | None) -> Accepted:
+async def _show(peer: Peer, call: Call, method: str, credential: Credential, timeout: float | None) -> Accepted:
     try:
         return await call(method, credential.encode(), returns=Accepted, timeout=timeout, codec="json")
     except MethodNotFound as error:
-        text = f"the other side does not serve {method}, by which peers authenticate: include auth.router there"
+        text = f"{peer.address} does not serve {method}, by which peers authenticate: include auth.router there"
         raise MethodNotFound(text) from error
 
 
