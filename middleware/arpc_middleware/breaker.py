@@ -61,6 +61,9 @@ class CircuitBreaker(Layer):
         on_change: Callable[[str | Peer, State], object] | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
+        for name, function in (("counts", counts), ("on_change", on_change)):
+            if function is not None and not callable(cast(object, function)):
+                raise TypeError(f"{name} is a function, not {function!r}")
         for name, count in (("failures", failures), ("trial", trial)):
             if isinstance(count, bool) or not isinstance(cast(object, count), int) or count < 1:
                 raise ValueError(f"{name} is a whole number of 1 or more, not {count!r}")

@@ -57,6 +57,8 @@ class Cache(Layer):
         for name, value in (("max_entries", max_entries), ("max_bytes", max_bytes)):
             if isinstance(value, bool) or not isinstance(cast(object, value), int) or value < 1:
                 raise ValueError(f"{name} is a whole number of 1 or more, not {value!r}")
+        if errors is not None and not isinstance(cast(object, errors), Mapping):
+            raise TypeError(f"errors maps codes to seconds, and is no {type(errors).__name__}")
         for code, seconds in (errors or {}).items():
             if not is_time(seconds):
                 raise ValueError(f"errors gives the seconds above 0 that a code is kept, not {code}: {seconds!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, cast
 
 from arpc.codes import Code
 from arpc.context import Context
@@ -34,6 +34,8 @@ class Validate(Layer):
         *,
         methods: Mapping[str, Limits] | None = None,
     ) -> None:
+        if methods is not None and not isinstance(cast(object, methods), Mapping):
+            raise TypeError(f"methods maps methods, or patterns, to their limits, and is no {type(methods).__name__}")
         self._default = (max_request, max_answer)
         self._methods = {method: self._pair(method, given) for method, given in (methods or {}).items()}
         for name, value in (("max_request", max_request), ("max_answer", max_answer)):

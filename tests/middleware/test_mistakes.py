@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 import pytest
@@ -15,6 +15,7 @@ from arpc.middleware import (
     Auth,
     BearerToken,
     Cache,
+    CircuitBreaker,
     Encoded,
     Graceful,
     Layer,
@@ -26,6 +27,7 @@ from arpc.middleware import (
     Target,
     Timeout,
     Tokens,
+    Validate,
 )
 from tests.tools import eventually
 
@@ -243,3 +245,20 @@ def test_what_there_is_can_be_listed() -> None:
     import arpc.middleware
 
     assert {"Auth", "Retry", "Layer"} <= set(dir(arpc.middleware))
+
+
+WRONG: Any = ["/x"]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Validate(methods=WRONG), "methods maps methods, or patterns, to their limits, and is no list"),
+        (lambda: Cache(1, methods=["/x"], errors=WRONG), "errors maps codes to seconds, and is no list"),
+        (lambda: CircuitBreaker(counts=WRONG), r"counts is a function, not \['/x'\]"),
+        (lambda: CircuitBreaker(on_change=WRONG), "on_change is a function"),
+    ],
+)
+def test_options_of_another_kind(make: Callable[[], object], says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        make()
