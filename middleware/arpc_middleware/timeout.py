@@ -29,7 +29,7 @@ class Timeout(Layer):
 
     def __init__(self, seconds: float) -> None:
         if not is_time(seconds):
-            raise ValueError(f"a handler's time is seconds above 0, not {seconds!r}")
+            raise ValueError(f"a time is seconds above 0, not {seconds!r}")
         self.seconds = seconds
 
     def wrap(self, call_next: Next, target: Target) -> Next:

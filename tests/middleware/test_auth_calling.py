@@ -242,3 +242,14 @@ def test_options() -> None:
 async def test_they_stand_around_what_goes_out_only() -> None:
     with pytest.raises(arpc.RegistrationError, match="BearerToken stands around what goes out"):
         await arpc.serve("mem://0", arpc.Router(), middleware=[BearerToken(TOKEN)])
+
+
+async def test_authenticating_by_hand_where_credentials_stand_around_calls() -> None:
+    auth = Auth(tokens())
+    router = arpc.Router()
+    router.include(auth.router)
+    async with (
+        arpc.serve("mem://0", router, middleware=[auth]) as server,
+        arpc.connect(server.address, outgoing=[BearerToken(TOKEN)]) as peer,
+    ):
+        assert (await authenticate(peer, BearerToken(TOKEN))).name == "ann"
