@@ -41,12 +41,15 @@ async def main() -> None:
             except arpc.RemoteError as error:  # the server's limit: it says so in its answer
                 print(f"{error.code}: {error}")
 
-        # Outside of Retry: these 0.2 seconds are for all attempts together, and for the waits between them.
+        # Outside of Retry: these 0.2 seconds are for all attempts together, and for the waits between them. Where
+        # another would come too late, what went wrong is raised at once.
         outgoing = [Timeout(0.2), Retry(wait_jitter=0)]
         async with arpc.connect(server.address, outgoing=outgoing) as peer:
             for method in ("/stock", "/slow"):
                 try:
                     await peer.call(method)
+                except arpc.RemoteError as error:
+                    print(f"RemoteError: {error}")
                 except arpc.CallTimeout as error:  # this side's limit, which is a TimeoutError, too
                     print(f"CallTimeout: {error}")
 

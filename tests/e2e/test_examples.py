@@ -150,7 +150,7 @@ PRINTS = {
     "threaded": ["a key of 32 bytes, after progress [1, 2, 3, 4]", "answered another call"],
     "timeout": [
         "the search of cats was given up\ndeadline_exceeded: /search took longer than 0.1 s",
-        "CallTimeout: /stock took longer than 0.2 s",
+        "RemoteError: the shelf is being counted",
         "CallTimeout: /slow took longer than 0.2 s",
         "CallTimeout: /slow has not answered within 0.1 s",
     ],
