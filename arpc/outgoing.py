@@ -68,9 +68,10 @@ class Outgoing(Context):
     def shorten(self, seconds: float) -> tuple[float | None, float | None]:
         """The caller waits no longer than so many seconds from now on. Returns what :meth:`restore` takes."""
         before = self.seconds, self._deadline
-        deadline = monotonic() + seconds
-        if self._deadline is None or deadline < self._deadline:
-            self.seconds, self._deadline = seconds, deadline
+        if self.seconds is None or self.seconds > seconds:  # else it has less already, whenever that began
+            deadline = monotonic() + seconds
+            if self._deadline is None or deadline < self._deadline:
+                self.seconds, self._deadline = seconds, deadline
         return before
 
     def restore(self, before: tuple[float | None, float | None]) -> None:

@@ -13,6 +13,7 @@ from arpc.context import Context
 from arpc.errors import CallTimeout, RpcError
 from arpc.middleware import Layer, Next, Target
 from arpc.options import is_time
+from arpc.outgoing import Outgoing
 from arpc.stepping import resume
 
 __all__ = ["Timeout"]
@@ -37,17 +38,13 @@ class Timeout(Layer):
             return call_next
         seconds = self.seconds
 
-        async def shortened(ctx: Any) -> Any:
-            if ctx.kind == "notify":
-                return await call_next(ctx)  # try_notify may be called where there is no task to bound
-            before = ctx.shorten(seconds)  # what stands inside, a Retry, waits for nothing that is past it
-            try:
-                return await _limited(call_next(ctx), ctx, seconds)
-            finally:
-                ctx.restore(before)
-
         def limited(ctx: Context) -> Coroutine[Any, Any, Any]:
             return cast("Coroutine[Any, Any, Any]", _limited(call_next(ctx), ctx, seconds))
+
+        def shortened(ctx: Context) -> Coroutine[Any, Any, Any]:
+            if ctx.kind == "notify":
+                return call_next(ctx)  # try_notify may be called where there is no task to bound
+            return cast("Coroutine[Any, Any, Any]", _shortened(call_next, cast(Outgoing, ctx), seconds))
 
         return shortened if target.outgoing else limited
 
@@ -60,6 +57,20 @@ def _limited(call: Coroutine[Any, Any, Any], ctx: Context, seconds: float) -> Ge
     except StopIteration as stop:
         return stop.value
     return (yield from _bounded(call, waits, ctx, seconds).__await__())
+
+
+@coroutine
+def _shortened(call_next: Next, ctx: Outgoing, seconds: float) -> Generator[Any, Any, Any]:
+    """As :func:`_limited`; what stands inside, a Retry, knows meanwhile that nobody waits for longer."""
+    before = ctx.shorten(seconds)
+    try:
+        call = call_next(ctx)
+        waits = call.send(None)
+        return (yield from _bounded(call, waits, ctx, seconds).__await__())
+    except StopIteration as stop:
+        return stop.value
+    finally:
+        ctx.restore(before)
 
 
 async def _bounded(call: Coroutine[Any, Any, Any], waits: Any, ctx: Context, seconds: float) -> Any:
