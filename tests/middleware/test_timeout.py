@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import arpc
-from arpc.middleware import Timeout
+from arpc.middleware import Next, Timeout
 from tests.tools import eventually
 
 
@@ -26,6 +26,10 @@ class Slow:
                 self.ended.append("cancelled")
                 raise
             return seconds
+
+        @self.router.handle("/prompt")
+        async def prompt() -> int:
+            return 7
 
         @self.router.handle("/own")
         async def own() -> None:
@@ -53,6 +57,7 @@ async def test_a_handler_that_takes_too_long() -> None:
         assert caught.value.code == "deadline_exceeded"
         assert slow.ended == ["cancelled"]
         assert await peer.call("/sleep", 0.0) == 0.0
+        assert await peer.call("/prompt") == 7
         with pytest.raises(arpc.RemoteError, match=r"^no$"):
             await peer.call("/refuses")
         with pytest.raises(arpc.RemoteError, match="internal error"):
@@ -83,3 +88,14 @@ async def test_a_call_that_takes_too_long() -> None:
 def test_a_time_is_seconds_above_zero(seconds: Any) -> None:
     with pytest.raises(ValueError, match="seconds above 0"):
         Timeout(seconds)
+
+
+async def test_a_call_that_is_answered_at_once() -> None:
+    async def answers(ctx: arpc.Outgoing, call_next: Next) -> bytes:
+        return b"5"
+
+    async with (
+        arpc.serve("mem://0", arpc.Router()) as server,
+        arpc.connect(server.address, outgoing=[Timeout(0.02), answers]) as peer,
+    ):
+        assert await peer.call("/x", returns=int) == 5
