@@ -14,7 +14,8 @@ class Stats:
     overloaded: int = 0
     """Requests that were answered ``overloaded``."""
     notifies_dropped: int = 0
-    """Notifies that were dropped because too many messages waited, or that a middleware's limit refused."""
+    """Notifies that were dropped because too many messages waited, whose body was wrong, or that their handler or a
+    middleware refused."""
     frames_dropped: int = 0
     """Answers and pongs that nobody waited for, messages to nothing that want no answer, and frames of streams that
     had ended."""

@@ -169,7 +169,7 @@ def _body(result: Any, encode: Callable[[Any], bytes]) -> bytes | None:
     """The body of an answer. None if it is none: whoever is given the result meets that, and says so."""
     try:
         data = cast(object, result.data if isinstance(result, Encoded) else encode(result))
-    except Exception:
+    except Exception:  # it is raised once more, with its text, where the result is encoded to be answered
         return None
     return data if isinstance(data, bytes) else None
 

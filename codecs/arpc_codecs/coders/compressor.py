@@ -33,11 +33,11 @@ class Compressor(Coder):
 
     def compress(self, data: bytes) -> bytes:
         """A compressed stream."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no compress()")
 
     def expand(self, data: bytes, most: int) -> bytes | None:
         """What was compressed; None if it is over ``most`` bytes. Raises for what is not one whole stream."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no expand()")
 
     def encode(self, frame: bytes, values: Mapping[str, Any]) -> bytes:
         if len(frame) <= self.threshold or frame[START] == CODED:  # what another has compressed is left at that
